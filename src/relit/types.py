@@ -105,3 +105,12 @@ class Head:
     maps: ReflectanceMaps
     fits: tuple[FaceFit, ...]  # one per photo, all of one identity: camera, pose, expression and light
     iris_colour: Float[Tensor, "3"]  # linear
+
+
+@dataclass(frozen=True)
+class FitResult:
+    """What a method gives back."""
+
+    head: Head
+    observations: tuple[Observation, ...]
+    seconds: dict[str, float]  # per stage

@@ -1,0 +1,36 @@
+"""The methods by name. Importing this module loads nothing heavy."""
+
+from importlib import import_module
+
+from relit.errors import InputError
+from relit.progress import NullProgress
+
+METHODS = {
+    "classical": "landmarks, statistical skin and light, then the photo's own texture: no trained generator",
+}
+
+
+def fit_photos(photos, method="classical", size=(2048, 2048), face=None, device="auto", seed=0, progress=None):
+    """The relightable head of the one person in the photos.
+
+    Args:
+        photos: list of `relit.types.Photo`.
+        method: a name in `METHODS`.
+        size: rows and columns of the maps.
+        face: which face of each photo, counted from the left from 1; the largest if None.
+        device: "auto", "cpu" or "cuda".
+        seed: of everything random (synthesised detail).
+        progress: see `relit.progress`.
+
+    Returns:
+        `relit.types.FitResult`.
+
+    Raises:
+        InputError: the method does not exist.
+        NoFaceFound: a photo shows no usable face.
+        FitDiverged: an energy became not a number.
+    """
+    if method not in METHODS:
+        raise InputError(f"there is no method {method!r}; choose one of: {', '.join(METHODS)}")
+    run = import_module(f"relit.methods.{method}").run
+    return run(photos, size=size, face=face, device=device, seed=seed, progress=progress or NullProgress())

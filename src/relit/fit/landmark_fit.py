@@ -1,0 +1,273 @@
+"""Camera, pose, identity, expression and gaze from landmarks alone, for one or several photos of one person."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from relit.fit.minimise import least_squares
+from relit.geometry.camera import focal_from_35mm
+from relit.geometry.transforms import rigid, rotation_from_vector
+from relit.models.head import HeadModel, eye_centres, landmark_points, neutral_vertices
+from relit.types import Camera, Landmarks, Observation
+
+FLIP = torch.diag(torch.tensor([1.0, -1.0, -1.0], dtype=torch.float64))  # head axes -> OpenCV axes of a frontal head
+IRIS = slice(468, 478)
+POSE = 7  # rotation vector (3), shift of the head origin in the picture (2), log scale (px per m), log distance (m)
+
+
+@dataclass(frozen=True)
+class LandmarkOptions:
+    """Priors of the landmark stage."""
+
+    identity_weight: float = 1.0  # of the unit Gaussian prior
+    expression_sd: float = 0.18  # how far an expression may lie from the detector's blendshape hint
+    hint_trust: float = 0.8  # the detector's blendshapes are pulled to rest by this factor
+    distance_m: float = 1.0  # portraits are taken from about here
+    log_distance_sd: float = 0.45
+    exif_log_sd: float = 0.08  # EXIF gives the focal length unless the photo was cropped
+    gaze_sd_rad: float = 0.35
+    pixel_sd_ratio: float = 0.006  # detector noise as a part of the inter-ocular distance, where the model states none
+
+
+@dataclass(frozen=True)
+class LandmarkFit:
+    """The unknowns that landmarks determine, one camera, expression and gaze per photo."""
+
+    identity: Tensor  # [K]
+    cameras: tuple[Camera, ...]
+    expressions: tuple[Tensor, ...]  # [52] each
+    gazes_rad: tuple[Tensor, ...]  # [2, 2] each
+
+
+@dataclass(frozen=True)
+class _Basis:
+    """The head model at its landmarks, in double precision."""
+
+    mean: Tensor  # [478, 3]
+    identity: Tensor  # [K, 478, 3]
+    expression: Tensor  # [52, 478, 3]
+    eye_mean: Tensor  # [2, 3]
+    eye_identity: Tensor  # [K, 2, 3]
+
+
+def _basis(model: HeadModel) -> _Basis:
+    at = lambda vertices: landmark_points(model, vertices).double()  # noqa: E731
+    zero = torch.zeros(len(model.identity_modes))
+    origin = at(torch.zeros_like(model.mean))
+    neutral = neutral_vertices(model, zero)
+    mean_eyes = eye_centres(model, neutral).double()
+    return _Basis(
+        mean=at(neutral),
+        identity=torch.stack([at(mode) for mode in model.identity_modes]) - origin,
+        expression=torch.stack([at(mode) for mode in model.expression_modes]) - origin,
+        eye_mean=mean_eyes,
+        eye_identity=torch.stack([eye_centres(model, neutral + mode).double() for mode in model.identity_modes])
+        - mean_eyes,
+    )
+
+
+def fit_landmarks(
+    model: HeadModel, observations: tuple[Observation, ...], options: LandmarkOptions = LandmarkOptions()
+) -> LandmarkFit:
+    """The most probable cameras, poses, identity, expressions and gazes given the landmarks.
+
+    The residuals are landmark distances in pixels over their expected noise and the priors' deviations; oval
+    landmarks are compared along the normal of the contour only, with whatever part of the surface forms the contour.
+
+    Raises:
+        FitDiverged: a landmark is not a number.
+
+    Source: analysis by synthesis with sliding contour landmarks, after Zhu et al. 2015 and Bas et al. 2016.
+    """
+    basis = _basis(model)
+    count = len(model.identity_modes)
+    block = POSE + 52 + 4
+    starts = [_initial_pose(basis, obs.landmarks, obs.photo.linear.shape) for obs in observations]
+    x = torch.cat([torch.zeros(count, dtype=torch.float64)] + [start for start, _ in starts])
+    frames = [frame for _, frame in starts]
+    lower, upper = torch.full_like(x, -3.0), torch.full_like(x, 3.0)
+    for index in range(len(observations)):
+        first = count + index * block
+        lower[first : first + POSE], upper[first : first + POSE] = -20.0, 20.0
+        lower[first + POSE : first + POSE + 52], upper[first + POSE : first + POSE + 52] = 0.0, 1.0
+        lower[first + POSE + 52 : first + block], upper[first + POSE + 52 : first + block] = -0.8, 0.8
+
+    for free_identity in (False, True, True, True):
+        contours = [
+            _contour(model, basis, x, count, count + index * block, frames[index], obs)
+            for index, obs in enumerate(observations)
+        ]
+
+        def residuals(unknowns: Tensor) -> Tensor:
+            identity = unknowns[:count]
+            parts = [options.identity_weight * identity]
+            for index, obs in enumerate(observations):
+                own = unknowns[count + index * block : count + (index + 1) * block]
+                parts += _photo_residuals(model, basis, identity, own, frames[index], obs, contours[index], options)
+            return torch.cat(parts)
+
+        bound = 3.0 if free_identity else 1e-9
+        lower[:count], upper[:count] = -bound, bound
+        x = least_squares(residuals, x, lower, upper, steps=12)
+
+    identity = x[:count]
+    blocks = [x[count + i * block : count + (i + 1) * block] for i in range(len(observations))]
+    return LandmarkFit(
+        identity=identity.float(),
+        cameras=tuple(
+            _camera(own[:POSE], frame, obs.photo) for own, frame, obs in zip(blocks, frames, observations, strict=True)
+        ),
+        expressions=tuple(own[POSE : POSE + 52].float() for own in blocks),
+        gazes_rad=tuple(own[POSE + 52 :].reshape(2, 2).float() for own in blocks),
+    )
+
+
+def landmark_residual_px(model: HeadModel, vertices: Tensor, camera: Camera, landmarks: Landmarks) -> Tensor:
+    """[478] distances in pixels between projected model landmarks and detected ones. Differentiable."""
+    from relit.geometry.camera import project
+
+    return (project(camera, landmark_points(model, vertices))[:, :2] - landmarks.points_px).norm(dim=1)
+
+
+@dataclass(frozen=True)
+class _Frame:
+    """What a photo's pose unknowns are relative to."""
+
+    rotation: Tensor  # [3, 3] camera <- head
+    centre_px: Tensor  # [2] principal point
+    unit_px: float  # inter-ocular distance in the picture
+
+
+def _initial_pose(basis: _Basis, landmarks: Landmarks, shape) -> tuple[Tensor, _Frame]:
+    """Start values of one photo's block by aligning the mean landmarks to the detector's relative 3D points.
+
+    Source: Umeyama 1991.
+    """
+    seen = torch.cat([landmarks.points_px, landmarks.depth_px[:, None]], 1).double()[:468]
+    mean = basis.mean[:468]
+    a, b = mean - mean.mean(0), seen - seen.mean(0)
+    u, s, vt = torch.linalg.svd(b.T @ a)
+    sign = torch.ones(3, dtype=torch.float64)
+    sign[2] = torch.linalg.det(u @ vt)
+    rotation = u @ torch.diag(sign) @ vt
+    scale = float((s * sign).sum() / (a * a).sum())
+    shift = seen.mean(0)[:2] - scale * (rotation @ mean.mean(0))[:2]
+    height, width = shape[:2]
+    unit = float((seen[33, :2] - seen[263, :2]).norm())
+    frame = _Frame(rotation, torch.tensor([width / 2, height / 2], dtype=torch.float64), max(unit, 1.0))
+    own = torch.zeros(POSE + 52 + 4, dtype=torch.float64)
+    own[3:5] = (shift - frame.centre_px) / frame.unit_px
+    own[5] = math.log(scale)
+    own[POSE : POSE + 52] = landmarks.blendshapes.double() * 0.5
+    return own, frame
+
+
+def _camera(pose: Tensor, frame: _Frame, photo) -> Camera:
+    distance = pose[6].exp()
+    focal = pose[5].exp() * distance
+    translation = torch.cat([pose[3:5] * frame.unit_px * distance / focal, distance[None]])
+    height, width = photo.linear.shape[:2]
+    return Camera(
+        focal_px=focal.float(),
+        centre_px=frame.centre_px.float(),
+        size_px=(width, height),
+        camera_from_head=rigid(rotation_from_vector(pose[:3]) @ frame.rotation, translation).float(),
+    )
+
+
+def _project(points: Tensor, pose: Tensor, frame: _Frame) -> Tensor:
+    """[..., 2] pixels of head-frame points, with the camera of a pose block."""
+    distance = pose[6].exp()
+    rotated = points @ (rotation_from_vector(pose[:3]) @ frame.rotation).T
+    shrink = distance / (distance + rotated[..., 2:])
+    origin = frame.centre_px + pose[3:5] * frame.unit_px
+    # the head origin lies at depth `distance`; off-axis shift and perspective act together
+    return frame.centre_px + (origin - frame.centre_px + pose[5].exp() * rotated[..., :2]) * shrink
+
+
+def _landmarks_of(basis: _Basis, identity: Tensor, expression: Tensor, gaze: Tensor) -> Tensor:
+    points = basis.mean + torch.einsum("k,kpc->pc", identity, basis.identity)
+    points = points + torch.einsum("e,epc->pc", expression, basis.expression)
+    centres = basis.eye_mean + torch.einsum("k,kpc->pc", identity, basis.eye_identity)
+    irises = []
+    for eye, first in ((1, 468), (0, 473)):  # MediaPipe lists the subject's right iris first
+        yaw, pitch = gaze[2 * eye], gaze[2 * eye + 1]
+        zero = torch.zeros_like(yaw)
+        turn = rotation_from_vector(torch.stack([zero, yaw, zero])) @ rotation_from_vector(
+            torch.stack([-pitch, zero, zero])
+        )
+        arm = points[first : first + 5] - centres[eye]
+        irises.append(arm @ turn.T + centres[eye])
+    return torch.cat([points[:468], *irises])
+
+
+def _photo_residuals(model, basis, identity, own, frame, obs, contour, options) -> list[Tensor]:
+    pose, expression, gaze = own[:POSE], own[POSE : POSE + 52], own[POSE + 52 :]
+    points = _landmarks_of(basis, identity, expression, gaze)
+    seen = obs.landmarks.points_px.double()
+    noise = (model.landmark_sigma.double() * pose[5].detach().exp()).clamp_min(options.pixel_sd_ratio * frame.unit_px)
+    error = (_project(points, pose, frame) - seen) / noise[:, None]
+    weight = torch.ones(478, dtype=torch.float64)
+    weight[model.oval_landmarks] = 0.15  # the oval has no fixed place on the skin: mostly its contour counts
+    # 468 strongly correlated landmarks are far fewer independent measurements
+    parts = [(error * weight[:, None] * 0.6).flatten()]
+    if len(contour.points):
+        on_surface = contour.points + torch.einsum("k,kpc->pc", identity - contour.identity, contour.modes)
+        off = ((_project(on_surface, pose, frame) - contour.target_px) * contour.normal).sum(1)
+        parts.append(0.6 * off / noise[contour.index])
+    hint = obs.landmarks.blendshapes.double() * options.hint_trust
+    parts.append((expression - hint) / options.expression_sd)
+    parts.append(gaze / options.gaze_sd_rad)
+    parts.append((gaze[[0, 1]] - gaze[[2, 3]]) / 0.05)
+    log_distance = pose[6]
+    if obs.photo.focal_35mm is None:
+        parts.append(((log_distance - math.log(options.distance_m)) / options.log_distance_sd)[None])
+    else:
+        size = (obs.photo.linear.shape[1], obs.photo.linear.shape[0])
+        focal = math.log(focal_from_35mm(obs.photo.focal_35mm, size))
+        parts.append(((pose[5] + log_distance - focal) / options.exif_log_sd)[None])
+    return parts
+
+
+@dataclass(frozen=True)
+class _Contour:
+    index: Tensor  # [n] which landmarks
+    points: Tensor  # [n, 3] surface points that form the contour there, at the present identity
+    identity: Tensor  # [K] that identity
+    modes: Tensor  # [K, n, 3]
+    target_px: Tensor  # [n, 2]
+    normal: Tensor  # [n, 2] outward
+
+
+def _contour(model, basis, x, count, first, frame, obs) -> _Contour:
+    """For every lower oval landmark the nearby skin vertex that lies furthest out in the picture."""
+    identity, own = x[:count].float(), x[first : first + POSE + 56]
+    vertices = neutral_vertices(model, identity)
+    vertices = vertices + torch.einsum("e,evc->vc", own[POSE : POSE + 52].float(), model.expression_modes)
+    pixels = _project(vertices.double(), own[:POSE], frame)
+    oval = model.oval_landmarks
+    target = obs.landmarks.points_px.double()[oval]
+    forward = torch.roll(target, -1, 0) - torch.roll(target, 1, 0)
+    normal = torch.stack([forward[:, 1], -forward[:, 0]], 1)
+    normal = normal / normal.norm(dim=1, keepdim=True).clamp_min(1e-9)
+    outward = ((target - target.mean(0)) * normal).sum(1).sign()
+    normal = normal * outward[:, None]
+    embedded = landmark_points(model, vertices)[oval]
+    mean_height = basis.mean[oval, 1]
+    skin = torch.zeros(len(vertices), dtype=torch.bool)
+    skin[model.triangles[model.part == 0].flatten()] = True
+    near = (torch.cdist(embedded, vertices) < 0.03) & skin
+    reach = (pixels @ normal.T).T.masked_fill(~near, -torch.inf)  # [36, V]
+    # the hairline part of the oval is no silhouette: above the eyes the embedding alone speaks
+    keep = (mean_height < basis.eye_mean[:, 1].mean()) & near.any(1)
+    best = reach.argmax(1)[keep]
+    return _Contour(
+        index=oval[keep],
+        points=vertices[best].double(),
+        identity=identity.double(),
+        modes=model.identity_modes[:, best].double(),
+        target_px=target[keep],
+        normal=normal[keep],
+    )
