@@ -3,7 +3,7 @@
 from importlib import import_module
 
 from relit.errors import InputError
-from relit.progress import NullProgress
+from relit.progress import SILENT
 
 METHODS = {
     "classical": "landmarks, statistical skin and light, then the photo's own texture: no trained generator",
@@ -33,4 +33,4 @@ def fit_photos(photos, method="classical", size=(2048, 2048), face=None, device=
     if method not in METHODS:
         raise InputError(f"there is no method {method!r}; choose one of: {', '.join(METHODS)}")
     run = import_module(f"relit.methods.{method}").run
-    return run(photos, size=size, face=face, device=device, seed=seed, progress=progress or NullProgress())
+    return run(photos, size=size, face=face, device=device, seed=seed, progress=progress or SILENT)

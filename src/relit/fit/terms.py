@@ -1,0 +1,51 @@
+"""The terms of the photometric energy, one function each. All return a scalar; weights live in the options."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from relit.appearance.colour import srgb_from_linear
+
+
+def pixel_term(
+    rendered: Float[Tensor, "H W 3"], photo: Float[Tensor, "H W 3"], weight: Float[Tensor, "H W"], noise: float = 0.06
+) -> Float[Tensor, ""]:
+    """The weighted mean Charbonnier distance of two linear pictures, compared as sRGB, in units of `noise`.
+
+    Source: Charbonnier et al. 1994; sRGB coding spaces differences about as evenly as the eye does.
+    """
+    error = (srgb_from_linear(rendered) - srgb_from_linear(photo)) / noise
+    distance = ((error**2).sum(-1) + 1).sqrt() - 1
+    return (distance * weight).sum() / weight.sum().clamp_min(1)
+
+
+def landmark_term(
+    projected_px: Float[Tensor, "478 2"],
+    seen_px: Float[Tensor, "478 2"],
+    noise_px: Float[Tensor, "478"],
+    weight: Float[Tensor, "478"],
+) -> Float[Tensor, ""]:
+    """The weighted mean of half the squared landmark distances in units of their noise, Huber beyond 3 units."""
+    distance = (((projected_px - seen_px) / noise_px[:, None]) ** 2).sum(-1).add(1e-12).sqrt()
+    huber = torch.where(distance < 3, 0.5 * distance**2, 3 * distance - 4.5)
+    return (huber * weight).sum() / weight.sum()
+
+
+def identity_term(embedding: Float[Tensor, "D"], target: Float[Tensor, "D"]) -> Float[Tensor, ""]:
+    """One minus the cosine of two face embeddings, in [0, 2].
+
+    Source: GANFIT (Gecer et al. 2019), equation 5.
+    """
+    return 1 - torch.nn.functional.cosine_similarity(embedding, target, dim=-1)
+
+
+def gaussian_term(coefficients: Float[Tensor, "*n"]) -> Float[Tensor, ""]:
+    """Half the sum of squares: minus the log of a unit Gaussian prior, up to a constant."""
+    return 0.5 * (coefficients**2).sum()
+
+
+def smooth_offset_term(
+    offset: Float[Tensor, "V 3"], edges: torch.Tensor, scale_m: float = 2e-4
+) -> Float[Tensor, ""]:
+    """The mean squared difference of vertex offsets across edges, in units of `scale_m`."""
+    return (((offset[edges[:, 0]] - offset[edges[:, 1]]) / scale_m) ** 2).sum(-1).mean()
