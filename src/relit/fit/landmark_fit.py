@@ -7,13 +7,15 @@ import torch
 from torch import Tensor
 
 from relit.fit.minimise import least_squares
-from relit.geometry.camera import focal_from_35mm
+from relit.geometry.camera import focal_from_35mm, project
+from relit.geometry.mesh import vertex_normals
 from relit.geometry.transforms import rigid, rotation_from_vector
 from relit.models.head import HeadModel, eye_centres, landmark_points, neutral_vertices
 from relit.types import Camera, Landmarks, Observation
 
 FLIP = torch.diag(torch.tensor([1.0, -1.0, -1.0], dtype=torch.float64))  # head axes -> OpenCV axes of a frontal head
 IRIS = slice(468, 478)
+RIM = 0.4  # cosine to the camera under which an oval landmark is seen as contour
 POSE = 7  # rotation vector (3), shift of the head origin in the picture (2), log scale (px per m), log distance (m)
 
 
@@ -126,8 +128,6 @@ def fit_landmarks(
 
 def landmark_residual_px(model: HeadModel, vertices: Tensor, camera: Camera, landmarks: Landmarks) -> Tensor:
     """[478] distances in pixels between projected model landmarks and detected ones. Differentiable."""
-    from relit.geometry.camera import project
-
     return (project(camera, landmark_points(model, vertices))[:, :2] - landmarks.points_px).norm(dim=1)
 
 
@@ -210,7 +210,8 @@ def _photo_residuals(model, basis, identity, own, frame, obs, contour, options) 
     noise = (model.landmark_sigma.double() * pose[5].detach().exp()).clamp_min(options.pixel_sd_ratio * frame.unit_px)
     error = (_project(points, pose, frame) - seen) / noise[:, None]
     weight = torch.ones(478, dtype=torch.float64)
-    weight[model.oval_landmarks] = 0.15  # the oval has no fixed place on the skin: mostly its contour counts
+    weight[model.oval_landmarks] = 0.5
+    weight[contour.index] = 0.1  # a contour has no fixed place on the skin: only its distance along the normal counts
     # 468 strongly correlated landmarks are far fewer independent measurements
     parts = [(error * weight[:, None] * 0.6).flatten()]
     if len(contour.points):
@@ -242,26 +243,28 @@ class _Contour:
 
 
 def _contour(model, basis, x, count, first, frame, obs) -> _Contour:
-    """For every lower oval landmark the nearby skin vertex that lies furthest out in the picture."""
+    """For every lower oval landmark on the rim of the visible surface, the nearby vertex that lies furthest out.
+
+    A landmark that still faces the camera (in front of the near ear of a turned head) is no contour: its embedding
+    alone speaks, and so it does for the hairline, which is no silhouette.
+    """
     identity, own = x[:count].float(), x[first : first + POSE + 56]
+    pose = own[:POSE]
     vertices = neutral_vertices(model, identity)
-    vertices = vertices + torch.einsum("e,evc->vc", own[POSE : POSE + 52].float(), model.expression_modes)
-    pixels = _project(vertices.double(), own[:POSE], frame)
+    vertices = vertices + (own[POSE : POSE + 52].float() @ model.expression_modes.flatten(1)).view_as(vertices)
+    pixels = _project(vertices.double(), pose, frame)
+    facing = _facing(model, vertices, pose, frame)
     oval = model.oval_landmarks
     target = obs.landmarks.points_px.double()[oval]
-    forward = torch.roll(target, -1, 0) - torch.roll(target, 1, 0)
-    normal = torch.stack([forward[:, 1], -forward[:, 0]], 1)
-    normal = normal / normal.norm(dim=1, keepdim=True).clamp_min(1e-9)
-    outward = ((target - target.mean(0)) * normal).sum(1).sign()
-    normal = normal * outward[:, None]
+    normal = _outward(target)
     embedded = landmark_points(model, vertices)[oval]
-    mean_height = basis.mean[oval, 1]
+    on_rim = facing[model.landmark_triangles[oval]].mean(1) < RIM
     skin = torch.zeros(len(vertices), dtype=torch.bool)
     skin[model.triangles[model.part == 0].flatten()] = True
     near = (torch.cdist(embedded, vertices) < 0.03) & skin
     reach = (pixels @ normal.T).T.masked_fill(~near, -torch.inf)  # [36, V]
-    # the hairline part of the oval is no silhouette: above the eyes the embedding alone speaks
-    keep = (mean_height < basis.eye_mean[:, 1].mean()) & near.any(1)
+    below_eyes = basis.mean[oval, 1] < basis.eye_mean[:, 1].mean()
+    keep = below_eyes & on_rim & near.any(1)
     best = reach.argmax(1)[keep]
     return _Contour(
         index=oval[keep],
@@ -271,3 +274,20 @@ def _contour(model, basis, x, count, first, frame, obs) -> _Contour:
         target_px=target[keep],
         normal=normal[keep],
     )
+
+
+def _facing(model, vertices, pose, frame) -> Tensor:
+    """[V] cosine between the vertex normal and the direction to the camera."""
+    rotation = (rotation_from_vector(pose[:3]) @ frame.rotation).float()
+    distance = pose[6].exp().float()
+    shift = (pose[3:5] * frame.unit_px / pose[5].exp()).float()  # metres: lateral place of the head origin
+    in_camera = vertices @ rotation.T + torch.cat([shift, distance[None]])
+    normals = vertex_normals(vertices, model.triangles) @ rotation.T
+    return -(normals * torch.nn.functional.normalize(in_camera, dim=-1)).sum(-1)
+
+
+def _outward(polygon: Tensor) -> Tensor:
+    """[n, 2] unit normals of a closed polygon's corners, away from its middle."""
+    along = torch.roll(polygon, -1, 0) - torch.roll(polygon, 1, 0)
+    normal = torch.nn.functional.normalize(torch.stack([along[:, 1], -along[:, 0]], 1), dim=1)
+    return normal * ((polygon - polygon.mean(0)) * normal).sum(1, keepdim=True).sign()
