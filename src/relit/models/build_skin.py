@@ -1,0 +1,276 @@
+"""Builds assets/skin.safetensors: python -m relit.models.build_skin --data FOLDER (see its card for the sources)."""
+
+import argparse
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from safetensors.torch import save_file
+
+from relit.models import registry
+from relit.models.eye_texture import eye_albedo
+from relit.models.head import PARTS, HeadModel, load_head_model
+from relit.models.regions import REGIONS, draw_regions, draw_outline, landmark_uv, uv_positions
+from relit.models.skin import TONE_NAMES, tone_colour
+from relit.models.skin_transfer import base_maps, carry_skin
+
+SIZE = 512
+ROWS = 450  # of 512: the skin; the strip begins at v = 0.88
+LEARNED_MODES = 12
+# How far each skin is trusted: make-up is damped, the mask-like gothic one is left out.
+_WEIGHTS = {"GothMakeup": 0.0, "darthfurby": 0.3, "creamy": 0.4, "Bronze": 0.6}
+# Modes that only ever darken: their amount is log-normal. The mean holds the amount 1 / skew of each.
+_SKEW = {"beard_shadow": 0.8, "scalp_shadow": 0.8}
+_EYE_CONTOUR = (33, 246, 161, 160, 159, 158, 157, 173, 133, 155, 154, 153, 145, 144, 163, 7)
+_UPPER_LASHES = (33, 246, 161, 160, 159, 158, 157, 173, 133)
+_LOWER_LASHES = (33, 7, 163, 144, 145, 153, 154, 155, 133)
+_MOUTH_CONTOUR = (78, 191, 80, 81, 82, 13, 14, 87, 178, 88, 95)
+
+
+def build_skin(data: Path, output: Path) -> dict[str, float]:
+    """Learns the skin model, writes it and returns figures about it.
+
+    Args:
+        data: the folder that holds makehuman_skins/ and makehuman_mesh/.
+        output: safetensors file to write.
+    """
+    head = load_head_model()
+    masks = dict(zip(REGIONS, draw_regions(head, SIZE).numpy(), strict=True))
+    details, weights = _details(data, head, masks)
+    learned = np.average(details, axis=0, weights=weights)
+    modes, explained = _principal_modes(details - learned, weights)
+    names = [f"detail_{k + 1}" for k in range(len(modes))]
+    painted = _painted_modes(masks)
+    mean = torch.from_numpy(learned) + tone_colour(torch.zeros(len(TONE_NAMES))).log()
+    mean = mean + torch.from_numpy(_painted_mean(head, masks))
+    mean = mean + sum(torch.from_numpy(painted[name] / skew) for name, skew in _SKEW.items())
+    strip, tone_weight = _strip(head)
+    mean = torch.where(strip.isnan(), mean, strip)
+    stack = torch.from_numpy(np.concatenate([np.stack(list(painted.values())), modes]).astype(np.float32))
+    half = torch.nn.functional.interpolate(
+        stack[:, :ROWS].permute(0, 3, 1, 2), (ROWS // 2, SIZE // 2), mode="area"
+    ).permute(0, 2, 3, 1)[:, :, : SIZE // 4]
+    scale = half.abs().amax((1, 2, 3)) / 127
+    tensors = {
+        "mean": mean.half(),
+        "tone_weight": (tone_weight * 255).round().byte(),
+        "modes": (half / scale[:, None, None, None]).round().to(torch.int8),
+        "mode_scale": scale.float(),
+        "mode_skew": torch.tensor([_SKEW.get(name, 0.0) for name in [*painted, *names]]),
+        "mode_names": torch.tensor(list("\n".join([*painted, *names]).encode()), dtype=torch.uint8),
+        "mode_rows": torch.tensor(ROWS),
+    }
+    save_file({key: value.contiguous() for key, value in tensors.items()}, output)
+    return {"skins": int((weights > 0).sum()), "modes": len(stack), "variance_explained": round(float(explained), 3)}
+
+
+def _details(data: Path, head: HeadModel, masks: dict) -> tuple[np.ndarray, np.ndarray]:
+    """(N, S, S, 3) log albedo of each skin relative to its own tone, cleaned and symmetric, and (N,) weights."""
+    texture, _ = base_maps(head, data / "makehuman_mesh" / "base.obj", SIZE)
+    folder = data / "makehuman_skins"
+    crop = json.loads((folder / "crop.json").read_text())
+    uv = landmark_uv(head).numpy()
+    holes = draw_outline(uv[list(_EYE_CONTOUR)], SIZE, 0.001) + draw_outline(uv[list(_MOUTH_CONTOUR)], SIZE, 0.001)
+    holes = cv2.dilate(holes, np.ones((5, 7))) > 0.02
+    keep = cv2.GaussianBlur(np.maximum(masks["face"], masks["ears"]) * (1 - masks["scalp"]), (0, 0), 5)
+    keep = (keep * (1 - 0.6 * masks["ears"]) * (1 - masks["neck"]))[..., None]
+    tone_area = (masks["cheeks"] + masks["forehead"]) * (1 - masks["scalp"])
+    found, weights = [], []
+    for path in sorted(folder.glob("*.jpg")):
+        skin = carry_skin(path, texture, crop)
+        valid = np.isfinite(skin).all(-1) & ~holes & (masks["scalp"] < 0.5)
+        log = np.log(np.clip(np.nan_to_num(skin, nan=0.5), 0.004, 1))
+        log = fill(log, valid)
+        log = (log + log[:, ::-1]) / 2
+        tone = (log * tone_area[..., None]).sum((0, 1)) / tone_area.sum()
+        found.append((log - tone) * keep)
+        weights.append(next((w for key, w in _WEIGHTS.items() if key in path.name), 1.0))
+    cleaned = _without_light(np.array(found, np.float32), np.array(weights), masks)
+    return _calm(cleaned, np.array(weights), masks, keep), np.array(weights)
+
+
+def _without_light(details: np.ndarray, weights: np.ndarray, masks: dict) -> np.ndarray:
+    """Removes the soft shading that the population shares, and half of what is each skin's own; keeps hue."""
+    bare = masks["face"].copy()
+    for name in ("lips", "brows", "eyelids", "nostrils"):
+        bare *= 1 - np.clip(1.5 * cv2.dilate(masks[name], np.ones((5, 7))), 0, 1)
+    smooth = lambda light: cv2.GaussianBlur(light * bare, (0, 0), 14) / (cv2.GaussianBlur(bare, (0, 0), 14) + 0.02)  # noqa: E731
+    grey = details.mean(-1)
+    shared = smooth(np.average(grey, axis=0, weights=weights).astype(np.float32))
+    own = np.stack([smooth(g) for g in grey])
+    light = shared + 0.5 * (own - shared)
+    cleaned = details - light[..., None]
+    # painted occlusion in nostrils and ears would darken twice under a renderer that casts its own
+    deep = np.clip(masks["nostrils"] + masks["ears"], 0, 1)[..., None]
+    level = cleaned.mean(-1, keepdims=True)
+    return cleaned + deep * (np.clip(level, -0.35, 0.25) - level)
+
+
+def _calm(details: np.ndarray, weights: np.ndarray, masks: dict, keep: np.ndarray) -> np.ndarray:
+    """Details without the painters' taste: no tone left over, soft hue deviations and painted lips damped."""
+    bare = (masks["face"] * (1 - masks["brows"]) * (1 - masks["lips"]) * (1 - masks["eyelids"]))[..., None]
+    details = details - keep * ((details * bare).sum((1, 2)) / bare.sum())[:, None, None]
+    mean = np.average(details, axis=0, weights=weights)
+    calmed = []
+    for own in details - mean:
+        soft = cv2.GaussianBlur(own, (0, 0), 9)
+        hue = soft - soft.mean(-1, keepdims=True)
+        calmed.append(0.8 * (own - 0.7 * hue) * (1 - 0.4 * masks["lips"][..., None]))
+    return mean + np.array(calmed)
+
+
+def _principal_modes(centred: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, float]:
+    """(K, S, S, 3) principal components scaled to one standard deviation, and the share of variance they hold."""
+    flat = centred.reshape(len(centred), -1) * np.sqrt(weights / weights.sum())[:, None]
+    _, singular, rows = np.linalg.svd(flat, full_matrices=False)
+    modes = (singular[:LEARNED_MODES, None] * rows[:LEARNED_MODES]).reshape(-1, *centred.shape[1:])
+    return modes, (singular[:LEARNED_MODES] ** 2).sum() / (singular**2).sum()
+
+
+def _pigment_direction(axis: int) -> np.ndarray:
+    """(3,) change of log albedo for one standard deviation of a tone axis."""
+    ahead = torch.zeros(len(TONE_NAMES))
+    ahead[axis] = 1
+    return (tone_colour(ahead).log() - tone_colour(-ahead).log()).numpy() / 2
+
+
+def _painted_modes(masks: dict) -> dict[str, np.ndarray]:
+    """Modes (S, S, 3) that the textures do not hold: each is a region moved along a pigment axis, one s.d. each."""
+    melanin, blood = _pigment_direction(0), _pigment_direction(1)
+    hair = np.array([-0.55, -0.62, -0.68])
+    brows = _brows(masks)
+    lower = np.roll(brows, 5, 0) - np.roll(brows, -5, 0)
+    wider = np.clip(cv2.GaussianBlur(brows, (0, 0), 6, sigmaY=4) * 1.6 - brows, 0, 1)
+    stubble = masks["beard"] * np.array([-0.14, -0.125, -0.10])[:, None, None]
+    nose_cheeks = np.clip(masks["cheeks"] + 0.8 * masks["nose"], 0, 1)
+    plain = {
+        "brow_darkness": brows[..., None] * hair * 0.65,
+        "brow_height": 0.35 * lower[..., None] * hair,
+        "brow_thickness": wider[..., None] * hair * 0.6,
+        "beard_shadow": np.moveaxis(stubble, 0, -1),
+        "cheek_redness": nose_cheeks[..., None] * blood * 0.9,
+        "under_eye_shadow": masks["under_eye"][..., None] * (0.14 * melanin + 0.4 * blood),
+        "lip_redness": masks["lips"][..., None] * np.array([0.02, -0.22, -0.12]),
+        "lip_darkness": masks["lips"][..., None] * np.array([-0.22, -0.22, -0.18]),
+        "scalp_shadow": (masks["scalp"] * (1 - masks["ears"]))[..., None] * hair * 0.45,
+    }
+    return {name: (mode + mode[:, ::-1]) / 2 for name, mode in plain.items()}
+
+
+def _painted_mean(head: HeadModel, masks: dict) -> np.ndarray:
+    """(S, S, 3) what is added to the learned mean: brows, lash lines and lid margins."""
+    uv = landmark_uv(head).numpy()
+    margin = draw_outline(uv[list(_EYE_CONTOUR)], SIZE, 0.0015)
+    upper = _line(uv[list(_UPPER_LASHES)], 0.0022)
+    lower = _line(uv[list(_LOWER_LASHES)], 0.0018)
+    added = _brows(masks)[..., None] * np.array([-1.0, -1.0, -0.95])
+    added += upper[..., None] * np.array([-0.9, -0.85, -0.8]) + lower[..., None] * np.array([-0.3, -0.32, -0.3])
+    added += margin[..., None] * np.array([0.05, -0.2, -0.15])
+    added = (added + added[:, ::-1]) / 2
+    return added.astype(np.float32)
+
+
+def _brows(masks: dict) -> np.ndarray:
+    """(S, S) hair density of the brows: dense inside, feathered at the ends."""
+    return cv2.GaussianBlur(masks["brows"] ** 1.5, (0, 0), 3.5, sigmaY=1.0)
+
+
+def _line(points: np.ndarray, width: float) -> np.ndarray:
+    """(S, S) a soft line through UV points and its mirror image, 1 in the middle."""
+    fine = np.zeros((4 * SIZE, 4 * SIZE), np.uint8)
+    cv2.polylines(fine, [np.round(points * 4 * SIZE).astype(np.int32)], False, 255, 6, cv2.LINE_AA)
+    line = cv2.resize(np.maximum(fine, fine[:, ::-1]), (SIZE, SIZE), interpolation=cv2.INTER_AREA).astype(np.float32)
+    line = cv2.GaussianBlur(line, (0, 0), width * SIZE, sigmaY=width * SIZE / 1.5)
+    return line / line.max()
+
+
+def fill(picture: np.ndarray, valid: np.ndarray) -> np.ndarray:
+    """(H, W, C) the picture with invalid texels replaced by a smooth continuation of the valid ones."""
+    colour, weight = picture * valid[..., None], valid.astype(np.float32)
+    levels = [(colour.astype(np.float32), weight)]
+    while min(levels[-1][1].shape) > 2:
+        levels.append(tuple(cv2.pyrDown(t) for t in levels[-1]))
+    result = levels[-1][0] / np.maximum(levels[-1][1], 1e-6)[..., None]
+    for colour, weight in levels[-2::-1]:
+        result = cv2.pyrUp(result, dstsize=weight.shape[::-1])
+        known = np.clip(weight * 4, 0, 1)[..., None]
+        result = known * colour / np.maximum(weight, 1e-6)[..., None] + (1 - known) * result
+    return np.where(valid[..., None], picture, result)
+
+
+def _strip(head: HeadModel) -> tuple[torch.Tensor, torch.Tensor]:
+    """(S, S, 3) log albedo of eyes, teeth, tongue and cavities, NaN on skin; (S, S) weight of the tone."""
+    position, part = uv_positions(head, SIZE, SIZE)
+    colour = torch.full((SIZE, SIZE, 3), float("nan"))
+    colour[ROWS + 1 :] = torch.tensor([0.30, 0.12, 0.10])  # between the charts, a flesh colour that may bleed
+    for name in PARTS[1:]:
+        here = part == PARTS.index(name)
+        points = position[here]
+        vertices = head.mean[head.triangles[head.part == PARTS.index(name)].unique()]
+        low, high = vertices.amin(0), vertices.amax(0)
+        if "eye" in name and name != "eye_sockets":
+            colour[here] = eye_albedo(points - _eyeball_centre(head, name), torch.tensor([0.12, 0.065, 0.03]))
+        else:
+            colour[here] = _FLESH[name](points, low, high)
+    tone_weight = (part == PARTS.index("skin")).float()
+    return colour.clamp_min(0.004).log(), tone_weight
+
+
+def _eyeball_centre(head: HeadModel, name: str) -> torch.Tensor:
+    side = ("left_eye", "right_eye").index(name)
+    return (head.mean[head.eye_vertices[side]] - head.eye_template).mean(0)
+
+
+def _relative(points: torch.Tensor, low: torch.Tensor, high: torch.Tensor) -> torch.Tensor:
+    return (points - low) / (high - low)
+
+
+def _teeth(points: torch.Tensor, gum: torch.Tensor) -> torch.Tensor:
+    """Ivory with grooves between the teeth, becoming gum where `gum` (N,) is 1."""
+    groove = torch.cos(points[:, 0] / 0.0078 * 2 * torch.pi).abs() ** 0.25  # the incisors are about 8 mm wide
+    ivory = torch.tensor([0.66, 0.58, 0.45]) * (0.75 + 0.25 * groove)[:, None]
+    mix = ((gum - 0.62) / 0.10).clamp(0, 1)[:, None]
+    return ivory * (1 - mix) + torch.tensor([0.44, 0.17, 0.15]) * mix
+
+
+def _tongue(points: torch.Tensor, low: torch.Tensor, high: torch.Tensor) -> torch.Tensor:
+    forward = _relative(points, low, high)[:, 2:]
+    return torch.tensor([0.40, 0.17, 0.15]) * (0.45 + 0.6 * forward)
+
+
+def _mouth(points: torch.Tensor, low: torch.Tensor, high: torch.Tensor) -> torch.Tensor:
+    forward = _relative(points, low, high)[:, 2:]
+    return torch.tensor([0.30, 0.085, 0.075]) * (0.25 + 0.75 * forward)
+
+
+_FLESH = {
+    "mouth": _mouth,
+    "eye_sockets": lambda points, low, high: torch.tensor([0.36, 0.16, 0.13]).expand(len(points), 3),
+    "upper_teeth": lambda points, low, high: _teeth(points, _relative(points, low, high)[:, 1]),
+    "lower_teeth": lambda points, low, high: _teeth(points, 1 - _relative(points, low, high)[:, 1]),
+    "tongue": _tongue,
+}
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path, required=True, help="folder with makehuman_skins and makehuman_mesh")
+    given = parser.parse_args()
+    metrics = build_skin(given.data, registry.assets_folder() / "skin.safetensors")
+    registry.record(
+        "skin",
+        "skin.safetensors",
+        licence="CC0-1.0",
+        sources=["MakeHuman skins and base mesh (CC0: MakeHuman core, darthfurby, OnlyTheGhosts, skalldyrssuppe, "
+                 "MargaretToigo, Mindfront)"],
+        command="python -m relit.models.build_skin --data FOLDER",
+        metrics=metrics,
+    )  # fmt: skip
+    print(json.dumps(metrics))
+
+
+if __name__ == "__main__":
+    main()
