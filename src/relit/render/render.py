@@ -1,0 +1,95 @@
+"""The differentiable render that the fit compares with a photo."""
+
+import math
+
+import torch
+from jaxtyping import Float, Shaped
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from relit.appearance.brdf import environment_reflectance, ggx
+from relit.appearance.harmonics import BAND, cosine_lobe, sh_basis, specular_radiance
+from relit.geometry.camera import camera_centre, project
+from relit.geometry.mesh import vertex_normals
+from relit.models.head import HeadModel
+from relit.render.occlusion import ambient_occlusion
+from relit.render.rasterise import Fragments, antialias, interpolate, rasterise, sample
+from relit.render.shade import specular_visibility
+from relit.types import Camera, Lighting
+
+SKIN_F0 = 0.028
+SKIN_ROUGHNESS = 0.5
+
+
+def render_fit(
+    model: HeadModel,
+    vertices: Float[Tensor, "V 3"],
+    albedo: Shaped[Tensor, "..."],
+    camera: Camera,
+    lighting: Lighting,
+    transfer: Float[Tensor, "V 81"],
+    reference: Float[Tensor, "V 3"] | None = None,
+) -> tuple[Float[Tensor, "H W 3"], Float[Tensor, "H W"], Fragments]:
+    """Linear radiance multiplied by coverage, coverage, and fragments; differentiable in everything but `transfer`.
+
+    Over a background the picture is `image + background * (1 - coverage)`: gradients of that reach the silhouette.
+    Light is evaluated at the vertices, albedo at the pixels: harmonics are smooth against a mesh of 2 mm.
+
+    Args:
+        albedo: a texture (H, W, 3) in the UV layout, or one albedo per vertex (V, 3).
+        transfer: from `light_transfer`; it stays fixed while the shape changes.
+        reference: the vertices that the transfer was computed for. The turn of the normals since then changes the
+            light as far as the sky is visible. Default: the vertices themselves.
+    """
+    pixels = project(camera, vertices)
+    fragments = rasterise(pixels, model.triangles, camera.size_px)
+    normals = vertex_normals(vertices, model.triangles)
+    before = normals.detach() if reference is None else vertex_normals(reference, model.triangles)
+    used = _used_vertices(model.triangles, fragments, len(vertices))
+    towards_eye = normalize(camera_centre(camera) - vertices[used], dim=-1)
+    light = _vertex_light(normals[used], before[used], towards_eye, lighting, transfer[used])
+    attributes = light.new_zeros(len(vertices), 7).index_put((used,), light)
+    if albedo.dim() == 2:
+        attributes = torch.cat([attributes[:, :3] * albedo, attributes[:, 3:]], 1)
+        lit = interpolate(attributes, model.triangles, fragments)
+        colour = lit[..., :3] + lit[..., 3:6]
+    else:
+        lit = interpolate(
+            torch.cat([attributes[model.render_vertex], model.uv], 1), model.render_triangles, fragments
+        )
+        colour = sample(albedo, lit[..., 7:]) * lit[..., :3] + lit[..., 3:6]
+    blended = antialias(torch.cat([colour, lit[..., 6:7]], -1), fragments, pixels, model.triangles)
+    return blended[..., :3], blended[..., 3], fragments
+
+
+def _used_vertices(triangles: Tensor, fragments: Fragments, count: int) -> Tensor:
+    """The vertices of the triangles that are seen."""
+    seen = torch.zeros(len(triangles) + 1, dtype=torch.bool, device=triangles.device)
+    seen[fragments.triangle] = True  # -1 marks the extra last entry
+    used = torch.zeros(count, dtype=torch.bool, device=triangles.device)
+    used[triangles[seen[:-1]]] = True
+    return used.nonzero()[:, 0]
+
+
+def _vertex_light(
+    normals: Tensor, normals_before: Tensor, towards_eye: Tensor, lighting: Lighting, transfer: Tensor
+) -> Tensor:
+    """(V, 7): irradiance over pi, specular radiance, and 1; the shading of `relit.render.shade` with constant gloss.
+
+    Directional lights cast no shadows here.
+    """
+    visibility = ambient_occlusion(transfer)
+    turn = sh_basis(normals) - sh_basis(normals_before)
+    irradiance = (transfer + visibility[:, None] * turn * cosine_lobe().to(turn)[BAND]) @ lighting.sh
+    n_dot_v = (normals * towards_eye).sum(-1).clamp_min(1e-3)
+    mirror = normalize(2 * n_dot_v[:, None] * normals - towards_eye, dim=-1)
+    roughness = n_dot_v.new_tensor(SKIN_ROUGHNESS)
+    spread, f0 = roughness.expand_as(n_dot_v), torch.full_like(n_dot_v, SKIN_F0)
+    gloss = environment_reflectance(n_dot_v, f0, spread) * specular_visibility(visibility, n_dot_v, spread)
+    specular = specular_radiance(lighting.sh, mirror, roughness).clamp_min(0) * gloss[:, None]
+    for direction, power in zip(lighting.directions, lighting.irradiance, strict=True):
+        cosine = (normals @ direction).clamp_min(0)[:, None]
+        irradiance = irradiance + cosine * power
+        towards = direction.expand_as(normals)
+        specular = specular + cosine * power * ggx(normals, towards, towards_eye, f0, spread)[:, None]
+    return torch.cat([irradiance.clamp_min(0) / math.pi, specular, torch.ones_like(specular[:, :1])], 1)

@@ -1,0 +1,89 @@
+"""Deferred shading: from what a pixel sees to the light it sends to the eye."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from relit.appearance.brdf import LOBE_ROUGHNESS, NARROW_WEIGHT, environment_reflectance, ggx
+from relit.appearance.lighting import LIGHT_RADIUS_RAD, prefilter, specular_radiance, table_irradiance
+from relit.render.occlusion import multiple_bounces
+from relit.types import Lighting
+
+
+@dataclass(frozen=True)
+class Surface:
+    """Surface points that are seen, and how much of the light reaches them. `L` counts the directional lights."""
+
+    towards_eye: Float[Tensor, "P 3"]
+    geometry_normal: Float[Tensor, "P 3"]
+    diffuse_normal: Float[Tensor, "P 3"]
+    specular_normal: Float[Tensor, "P 3"]
+    albedo: Float[Tensor, "P 3"]
+    f0: Float[Tensor, "P"]
+    roughness: Float[Tensor, "P"]
+    irradiance: Float[Tensor, "P 3"]  # of the harmonics with self-shadowing, on the geometry normal, without bounces
+    visibility: Float[Tensor, "P"]  # ambient, without bounces
+    lit: Float[Tensor, "P L"]  # 1 where the directional light arrives, 0 in shadow
+
+
+def shade(surface: Surface, lighting: Lighting) -> tuple[Float[Tensor, "P 3"], Float[Tensor, "P 3"]]:
+    """The irradiance that the diffuse part receives, and the specular radiance towards the eye.
+
+    The picture is `albedo / pi * irradiance + specular`; both parts are returned, so that light can be spread below
+    the skin in between. Differentiable.
+
+    Self-shadowing of the harmonics comes from the transfer vectors at the vertices; a normal map changes the
+    irradiance by the difference of the unshadowed light on its normal and on the geometry's, times the visibility.
+    """
+    light = prefilter(lighting.sh)
+    detail = table_irradiance(light, surface.diffuse_normal) - table_irradiance(light, surface.geometry_normal)
+    ambient = (surface.irradiance + surface.visibility[:, None] * detail).clamp_min(0)
+    visibility = surface.visibility.clamp_min(0.02)
+    bounced = multiple_bounces(visibility[:, None].expand(-1, 3), surface.albedo) / visibility[:, None]
+    irradiance = ambient * bounced
+
+    n_dot_v = (surface.specular_normal * surface.towards_eye).sum(-1).clamp(1e-3, 1)
+    mirror = normalize(2 * n_dot_v[:, None] * surface.specular_normal - surface.towards_eye, dim=-1)
+    reflected = specular_radiance(light, mirror, surface.roughness)
+    reflectance = environment_reflectance(n_dot_v, surface.f0, surface.roughness)
+    specular = reflected * (reflectance * specular_visibility(surface.visibility, n_dot_v, surface.roughness))[:, None]
+
+    for index in range(len(lighting.directions)):
+        towards_light = lighting.directions[index]
+        power = surface.lit[:, index, None] * lighting.irradiance[index]
+        irradiance = irradiance + power * (surface.diffuse_normal @ towards_light).clamp_min(0)[:, None]
+        specular = specular + power * _highlight(surface, towards_light)[:, None]
+    return irradiance, specular
+
+
+def specular_visibility(
+    visibility: Float[Tensor, "P"], n_dot_v: Float[Tensor, "P"], roughness: Float[Tensor, "P"]
+) -> Float[Tensor, "P"]:
+    """Fraction of the reflected environment that is not hidden, from the ambient visibility.
+
+    Source: Lagarde & de Rousiers 2014, "Moving Frostbite to physically based rendering", listing 26.
+    """
+    exponent = torch.exp2(-16 * roughness**2 - 1)
+    return ((n_dot_v + visibility).clamp_min(1e-4) ** exponent - 1 + visibility).clamp(0, 1)
+
+
+def _highlight(surface: Surface, towards_light: Tensor) -> Tensor:
+    """Two GGX lobes times the cosine to the light."""
+    towards_light = towards_light.expand_as(surface.specular_normal)
+    cosine = (surface.specular_normal * towards_light).sum(-1).clamp_min(0)
+    lobes = [
+        ggx(
+            surface.specular_normal,
+            towards_light,
+            surface.towards_eye,
+            surface.f0,
+            (surface.roughness * factor).clamp_max(1),
+            LIGHT_RADIUS_RAD,
+        )
+        for factor in LOBE_ROUGHNESS
+    ]
+    return cosine * (lobes[0] * (1 - NARROW_WEIGHT) + lobes[1] * NARROW_WEIGHT)
+
