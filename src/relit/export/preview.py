@@ -1,0 +1,157 @@
+"""Pictures that show a result to a person: the photo, the fit over it, and the head in new light, views and expressions."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from relit.appearance.lighting import load_lighting, rotate_lighting
+from relit.export.images import shrunk, to_8bit, write_png
+from relit.geometry.camera import cropped, look_at_face
+from relit.geometry.transforms import rotation_from_yaw_pitch
+from relit.models.head import ARKIT_NAMES
+from relit.render.render import render_head
+from relit.types import Camera, Head, Lighting, Observation
+
+TILE_PX = (480, 600)  # width, height
+FACE_IN_TILE = 0.46  # height of the landmarks over the height of a photo tile
+BACKDROP = (0.050, 0.012)  # linear grey in the middle and at the corners
+SIDE_DEG, THREE_QUARTER_DEG = 78.0, 35.0
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """8-bit sRGB pictures, all TILE_PX, by caption. Photo, landmarks and overlay have one entry per photo."""
+
+    photo: dict[str, np.ndarray]
+    landmarks: dict[str, np.ndarray]
+    overlay: dict[str, np.ndarray]
+    relit: dict[str, np.ndarray]  # front, three-quarter, side
+    lights: dict[str, np.ndarray]
+    views: dict[str, np.ndarray]
+    expressions: dict[str, np.ndarray]
+
+
+def make_pictures(head: Head, observations: tuple[Observation, ...], step=lambda done, total: None) -> Pictures:
+    """Renders everything that preview and report show."""
+    window, studio = load_lighting("window"), load_lighting("studio")
+    posed = head.fits[0].expression
+    wanted = {
+        ("relit", "front"): (window, 0, 0, posed),
+        ("relit", "three-quarter"): (studio, THREE_QUARTER_DEG, 0, posed),
+        ("relit", "side"): (load_lighting("rim"), SIDE_DEG, 0, posed),
+        ("lights", "sun"): (load_lighting("sun"), -12, 0, None),
+        ("lights", "sunset"): (load_lighting("sunset"), -12, 0, None),
+        ("lights", "night"): (load_lighting("night"), -12, 0, None),
+        ("views", "60° to the right"): (studio, -60, 0, None),
+        ("views", "30° down"): (studio, 0, -30, None),
+        ("views", "30° up"): (studio, 0, 30, None),
+        ("expressions", "smile"): (window, 8, 0, expression_of({"mouthSmileLeft": 0.9, "mouthSmileRight": 0.9, "jawOpen": 0.12})),
+        ("expressions", "blink"): (window, 8, 0, expression_of({"eyeBlinkLeft": 1.0, "eyeBlinkRight": 1.0})),
+        ("expressions", "surprise"): (window, 8, 0, expression_of({"browInnerUp": 0.9, "jawOpen": 0.5, "eyeWideLeft": 0.8, "eyeWideRight": 0.8})),
+    }
+    total = len(wanted) + len(observations)
+    made: dict[str, dict[str, np.ndarray]] = {}
+    for group in Pictures.__annotations__:
+        made[group] = {}
+    for index, (fit, seen) in enumerate(zip(head.fits, observations, strict=True)):
+        name = seen.photo.name
+        photo, camera = photo_tile(seen, fit.camera)
+        made["photo"][name] = to_8bit(photo)
+        made["landmarks"][name] = _with_landmarks(made["photo"][name], seen, fit.camera, camera)
+        made["overlay"][name] = to_8bit(overlay(head, index, photo, camera))
+        step(index + 1, total)
+    for index, ((group, name), (light, yaw, pitch, expression)) in enumerate(wanted.items()):
+        made[group][name] = to_8bit(portrait(head, light, yaw, pitch, TILE_PX, expression=expression))
+        step(len(observations) + index + 1, total)
+    return Pictures(**made)
+
+
+def write_preview(pictures: Pictures, path: Path) -> None:
+    """Writes photo | overlay | relit front | three-quarter | side as one row; several photos as several first tiles."""
+    tiles = [next(iter(pictures.photo.values())), next(iter(pictures.overlay.values())), *pictures.relit.values()]
+    write_png(path, np.concatenate(tiles, 1))
+
+
+def portrait(
+    head: Head,
+    lighting: Lighting,
+    yaw_deg: float = 0.0,
+    pitch_deg: float = 0.0,
+    size_px: tuple[int, int] = TILE_PX,
+    expression: Float[Tensor, "52"] | None = None,
+    backdrop: bool = True,
+) -> Float[Tensor, "H W C"]:
+    """A portrait in linear RGB before a dark backdrop, or RGBA without one. The head turns, the light stays.
+
+    Args:
+        lighting: in the frame of a head that looks into the camera.
+        yaw_deg: > 0 turns the face to the subject's left.
+        pitch_deg: > 0 tips it up.
+    """
+    yaw, pitch = np.radians(yaw_deg), np.radians(pitch_deg)
+    camera = look_at_face(size_px, yaw_rad=float(yaw), pitch_rad=float(pitch))
+    turned = rotate_lighting(lighting, rotation_from_yaw_pitch(float(yaw), float(pitch)).T)
+    rgba = render_head(head, camera, turned, expression=expression)
+    return _over(rgba, _backdrop(size_px)) if backdrop else rgba
+
+
+def overlay(head: Head, index: int, photo: Float[Tensor, "H W 3"], camera: Camera) -> Float[Tensor, "H W 3"]:
+    """The fitted head, in its own pose, expression, light and exposure, over the photo."""
+    fit = head.fits[index]
+    rgba = render_head(head, camera, fit.lighting, expression=fit.expression, gaze_rad=fit.gaze_rad)
+    return _over(torch.cat([rgba[..., :3] * fit.exposure, rgba[..., 3:]], -1), photo)
+
+
+def expression_of(weights: dict[str, float]) -> Float[Tensor, "52"]:
+    """The 52 weights of an expression from some of them by ARKit name; the others are 0."""
+    return torch.tensor([weights.get(name, 0.0) for name in ARKIT_NAMES])
+
+
+def photo_tile(seen: Observation, camera: Camera) -> tuple[Float[Tensor, "H W 3"], Camera]:
+    """The photo cut around the face at tile size, and the camera that shows the same."""
+    rows, columns = seen.photo.linear.shape[:2]
+    low, high = seen.landmarks.points_px.amin(0), seen.landmarks.points_px.amax(0)
+    height = float(high[1] - low[1]) / FACE_IN_TILE
+    width = height * TILE_PX[0] / TILE_PX[1]
+    centre_x, centre_y = ((low + high) / 2).tolist()
+    left = _shifted_inside(centre_x - width / 2, width, columns)
+    top = _shifted_inside(centre_y - 0.54 * height, height, rows)
+    factor = TILE_PX[1] / height
+    picture = shrunk(seen.photo.linear, max(1, round(factor * max(rows, columns))))
+    zoom = factor * columns / picture.shape[1]
+    # Pixel centres lie at half-integers in relit and at integers in OpenCV.
+    matrix = np.array([[zoom, 0, zoom / 2 - 0.5 - left * factor], [0, zoom, zoom / 2 - 0.5 - top * factor]])
+    tile = cv2.warpAffine(picture.numpy(), matrix, TILE_PX, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
+    return torch.from_numpy(tile), cropped(camera, (left, top, left + width, top + height), TILE_PX)
+
+
+def _with_landmarks(tile: np.ndarray, seen: Observation, camera: Camera, tile_camera: Camera) -> np.ndarray:
+    """The photo tile with the detected landmarks drawn on it."""
+    factor = float(tile_camera.focal_px / camera.focal_px)
+    points = (seen.landmarks.points_px - camera.centre_px) * factor + tile_camera.centre_px
+    drawn = tile.copy()
+    for x, y in ((points - 0.5) * 16).round().int().tolist():
+        cv2.circle(drawn, (x, y), 28, (90, 235, 200), -1, cv2.LINE_AA, 4)
+    return drawn
+
+
+def _over(rgba: Float[Tensor, "H W 4"], background: Float[Tensor, "H W 3"]) -> Float[Tensor, "H W 3"]:
+    return rgba[..., :3] + (1 - rgba[..., 3:]) * background
+
+
+def _backdrop(size_px: tuple[int, int]) -> Float[Tensor, "H W 3"]:
+    """A dark grey that falls off towards the corners."""
+    x = torch.linspace(-1, 1, size_px[0])
+    y = torch.linspace(-1, 1, size_px[1])[:, None]
+    falloff = torch.exp(-1.2 * (x**2 + y**2))
+    return (BACKDROP[1] + (BACKDROP[0] - BACKDROP[1]) * falloff)[..., None].expand(-1, -1, 3)
+
+
+def _shifted_inside(start: float, length: float, limit: float) -> float:
+    """The start of an interval moved so that it lies in [0, limit]; centred when it is longer."""
+    return (limit - length) / 2 if length >= limit else min(max(start, 0.0), limit - length)
