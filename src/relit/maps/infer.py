@@ -1,0 +1,109 @@
+"""Surface reflectance and relief from diffuse albedo, by physically motivated rules."""
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from relit.maps.mesostructure import (
+    blur_mm,
+    creases_mm,
+    enlarge,
+    normals_from_height,
+    pores_mm,
+    undulation_mm,
+)
+from relit.models.regions import region_masks
+
+SKIN_F0 = 0.028  # refractive index 1.4
+_COARSE = 256
+# Per region: factor on F0, perceptual roughness, depth factors of pores, of the isotropic net, of lines across.
+_REGIONS = {
+    "scalp": (0.90, 0.58, 0.10, 0.30, 0.0),
+    "neck": (0.90, 0.55, 0.20, 0.60, 0.5),
+    "ears": (0.95, 0.50, 0.10, 0.30, 0.0),
+    "forehead": (1.08, 0.43, 0.55, 0.5, 1.0),
+    "cheeks": (1.00, 0.48, 0.90, 0.8, 0.0),
+    "chin": (1.02, 0.47, 0.85, 0.7, 0.0),
+    "under_eye": (1.00, 0.46, 0.10, 0.5, 0.7),
+    "eyelids": (1.02, 0.43, 0.05, 0.3, 0.9),
+    "nose": (1.12, 0.40, 1.15, 0.5, 0.0),
+    "brows": (0.70, 0.58, 0.15, 0.3, 0.0),
+    "nostrils": (0.50, 0.55, 0.0, 0.2, 0.0),
+    "lips": (1.15, 0.34, 0.0, 0.0, 0.0),
+    "eyes": (0.90, 0.06, 0.0, 0.0, 0.0),  # cornea and tear film: F0 0.025, refractive index 1.376
+    "teeth": (1.90, 0.15, 0.0, 0.0, 0.0),  # wet enamel, refractive index 1.62 under saliva
+    "tongue": (1.00, 0.30, 0.0, 0.6, 0.0),
+    "cavities": (0.90, 0.28, 0.0, 0.0, 0.0),
+}
+_PLAIN = (1.0, 0.50, 0.55, 0.75, 0.0)  # skin outside every region
+
+
+class Surface(NamedTuple):
+    """What `infer_surface` gives back; see relit.types.ReflectanceMaps."""
+
+    specular_albedo: Tensor  # (H, W) F0
+    roughness: Tensor  # (H, W) perceptual
+    diffuse_normal: Tensor  # (H, W, 3)
+    specular_normal: Tensor  # (H, W, 3)
+    displacement_mm: Tensor  # (H, W)
+
+
+def infer_surface(diffuse_albedo: Tensor, confidence: Tensor, seed: int = 0) -> Surface:
+    """Specular albedo, roughness, normals and displacement that go with a diffuse albedo map.
+
+    Args:
+        diffuse_albedo: (H, W, 3) linear, in the UV layout.
+        confidence: (H, W) in [0, 1], how far a photo decided each texel: only there is detail read as relief.
+        seed: of the synthesised pores.
+
+    Returns:
+        F0 in [0, 0.08], roughness in [0.05, 1], unit tangent normals (diffuse softened by scattering), millimetres.
+
+    Source: F0 from refractive index 1.4 (Tuchin, "Tissue Optics"); the order of the regions (nose, forehead and lids
+    glossier than cheek, chin and neck) and the range of roughness: Weyrich et al., "Analysis of human faces using a
+    measurement-based skin reflectance model", SIGGRAPH 2006, section 5. Softened normals for diffuse light: Ma et al.,
+    "Rapid acquisition of specular and diffuse normal maps", EGSR 2007; one map for all channels, 0.8 mm.
+    """
+    height, width = confidence.shape
+    if diffuse_albedo.shape != (height, width, 3):
+        raise ValueError(f"albedo {tuple(diffuse_albedo.shape)} and confidence {tuple(confidence.shape)} do not match")
+    masks = {name: mask.numpy() for name, mask in region_masks(_COARSE, _COARSE).items()}
+    gloss, rough, pores, lines, furrows = _by_region(masks)
+    albedo, trust = diffuse_albedo.numpy(), confidence.numpy()
+
+    relief_area = masks["face"] * _none_of(masks, "lips", "brows", "nostrils", "scalp", "eyelids")
+    relief_area = relief_area * (1 - 0.7 * masks["beard"])
+    creases = creases_mm(albedo, enlarge(relief_area, height, width) * trust)
+    amounts = {"pores": pores, "lines": lines, "furrows": furrows, "lips": masks["lips"]}
+    pits = pores_mm(height, width, amounts, seed)
+    # where the photo itself shows fine relief the synthetic one steps back
+    pits *= 1 - 0.6 * np.clip(blur_mm(np.abs(creases), 1.5) / 0.01, 0, 1)
+    skin = enlarge(masks["face"] + 0.6 * masks["neck"], height, width).clip(0, 1)
+    uneven = undulation_mm(height, width, seed)
+    displacement = creases + pits + 0.006 * uneven * skin
+
+    cavity = np.clip(-displacement / 0.05, 0, 1)
+    f0 = SKIN_F0 * enlarge(gloss, height, width) * (1 - 0.35 * cavity)
+    roughness = enlarge(rough, height, width) * (1 + 0.10 * cavity + 0.04 * uneven * skin)
+    return Surface(
+        specular_albedo=torch.from_numpy(f0.clip(0, 0.08)),
+        roughness=torch.from_numpy(roughness.clip(0.05, 1)),
+        diffuse_normal=normals_from_height(blur_mm(displacement, 0.8)),
+        specular_normal=normals_from_height(displacement),
+        displacement_mm=torch.from_numpy(displacement),
+    )
+
+
+def _by_region(masks: dict[str, np.ndarray]) -> np.ndarray:
+    """(5, h, w) the columns of `_REGIONS`, later regions laid over earlier ones."""
+    value = np.array(_PLAIN, np.float32)[:, None, None] * np.ones((1, _COARSE, _COARSE), np.float32)
+    for name, row in _REGIONS.items():
+        value += masks[name] * (np.array(row, np.float32)[:, None, None] - value)
+    return value
+
+
+def _none_of(masks: dict[str, np.ndarray], *names: str) -> np.ndarray:
+    """(h, w) where none of the regions is."""
+    return np.prod([1 - masks[name] for name in names], axis=0)
