@@ -22,7 +22,7 @@ LEARNED_MODES = 12
 # How far each skin is trusted: make-up is damped, the mask-like gothic one is left out.
 _WEIGHTS = {"GothMakeup": 0.0, "darthfurby": 0.3, "creamy": 0.4, "Bronze": 0.6}
 # Modes that only ever darken: their amount is log-normal. The mean holds the amount 1 / skew of each.
-_SKEW = {"beard_shadow": 0.8, "scalp_shadow": 0.8}
+_SKEW = {"beard_shadow": 1.2, "scalp_shadow": 0.8}
 _EYE_CONTOUR = (33, 246, 161, 160, 159, 158, 157, 173, 133, 155, 154, 153, 145, 144, 163, 7)
 _UPPER_LASHES = (33, 246, 161, 160, 159, 158, 157, 173, 133)
 _LOWER_LASHES = (33, 7, 163, 144, 145, 153, 154, 155, 133)
@@ -72,9 +72,10 @@ def _details(data: Path, head: HeadModel, masks: dict) -> tuple[np.ndarray, np.n
     folder = data / "makehuman_skins"
     crop = json.loads((folder / "crop.json").read_text())
     uv = landmark_uv(head).numpy()
-    holes = draw_outline(uv[list(_EYE_CONTOUR)], SIZE, 0.001) + draw_outline(uv[list(_MOUTH_CONTOUR)], SIZE, 0.001)
-    holes = cv2.dilate(holes, np.ones((5, 7))) > 0.02
-    keep = cv2.GaussianBlur(np.maximum(masks["face"], masks["ears"]) * (1 - masks["scalp"]), (0, 0), 5)
+    eyes, mouth = (draw_outline(uv[list(c)], SIZE, 0.001) for c in (_EYE_CONTOUR, _MOUTH_CONTOUR))
+    holes = (cv2.dilate(eyes, np.ones((5, 7))) + cv2.dilate(mouth, np.ones((9, 5)))) > 0.02
+    near_hair = np.clip(2 * cv2.GaussianBlur(masks["scalp"], (0, 0), 14), 0, 1) * (1 - masks["ears"])
+    keep = cv2.GaussianBlur(np.maximum(masks["face"], masks["ears"]) * (1 - near_hair), (0, 0), 5)
     keep = (keep * (1 - 0.6 * masks["ears"]) * (1 - masks["neck"]))[..., None]
     tone_area = (masks["cheeks"] + masks["forehead"]) * (1 - masks["scalp"])
     found, weights = [], []
@@ -96,16 +97,21 @@ def _without_light(details: np.ndarray, weights: np.ndarray, masks: dict) -> np.
     bare = masks["face"].copy()
     for name in ("lips", "brows", "eyelids", "nostrils"):
         bare *= 1 - np.clip(1.5 * cv2.dilate(masks[name], np.ones((5, 7))), 0, 1)
-    smooth = lambda light: cv2.GaussianBlur(light * bare, (0, 0), 14) / (cv2.GaussianBlur(bare, (0, 0), 14) + 0.02)  # noqa: E731
+
+    def smooth(light: np.ndarray, sigma: float) -> np.ndarray:
+        blurred = cv2.GaussianBlur(light * bare, (0, 0), sigma) / (cv2.GaussianBlur(bare, (0, 0), sigma) + 0.02)
+        return blurred.astype(np.float32)
+
     grey = details.mean(-1)
-    shared = smooth(np.average(grey, axis=0, weights=weights).astype(np.float32))
-    own = np.stack([smooth(g) for g in grey])
-    light = shared + 0.5 * (own - shared)
+    shared = np.average(grey, axis=0, weights=weights)
+    own = np.stack([smooth(g - shared, 14) for g in grey])
+    # what all share on the scale of nose, cheeks and folds is painted light; a trace of it is real pigment
+    light = 0.3 * smooth(shared, 14) + 0.7 * smooth(shared, 3.5) + 0.5 * own
     cleaned = details - light[..., None]
     # painted occlusion in nostrils and ears would darken twice under a renderer that casts its own
     deep = np.clip(masks["nostrils"] + masks["ears"], 0, 1)[..., None]
     level = cleaned.mean(-1, keepdims=True)
-    return cleaned + deep * (np.clip(level, -0.35, 0.25) - level)
+    return cleaned + deep * (np.clip(level, -0.5, 0.2) - level)
 
 
 def _calm(details: np.ndarray, weights: np.ndarray, masks: dict, keep: np.ndarray) -> np.ndarray:
@@ -143,7 +149,7 @@ def _painted_modes(masks: dict) -> dict[str, np.ndarray]:
     brows = _brows(masks)
     lower = np.roll(brows, 5, 0) - np.roll(brows, -5, 0)
     wider = np.clip(cv2.GaussianBlur(brows, (0, 0), 6, sigmaY=4) * 1.6 - brows, 0, 1)
-    stubble = masks["beard"] * np.array([-0.14, -0.125, -0.10])[:, None, None]
+    stubble = masks["beard"] * np.array([-0.11, -0.10, -0.08])[:, None, None]
     nose_cheeks = np.clip(masks["cheeks"] + 0.8 * masks["nose"], 0, 1)
     plain = {
         "brow_darkness": brows[..., None] * hair * 0.65,
@@ -214,7 +220,8 @@ def _strip(head: HeadModel) -> tuple[torch.Tensor, torch.Tensor]:
             colour[here] = eye_albedo(points - _eyeball_centre(head, name), torch.tensor([0.12, 0.065, 0.03]))
         else:
             colour[here] = _FLESH[name](points, low, high)
-    tone_weight = (part == PARTS.index("skin")).float()
+    tone_weight = torch.zeros(SIZE, SIZE)
+    tone_weight[: ROWS + 1] = 1
     return colour.clamp_min(0.004).log(), tone_weight
 
 

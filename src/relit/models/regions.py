@@ -115,7 +115,7 @@ def _ears(size: int) -> np.ndarray:
     v, u = (np.mgrid[0:size, 0:size] + 0.5) / size
     (cu, cv), (au, av) = _EAR
     radius = np.hypot((np.minimum(u, 1 - u) - cu) / au, (v - cv) / av)
-    return _smoothstep(1.08, 0.92, radius)
+    return _smoothstep(1.12, 0.88, radius)
 
 
 def _scalp(position: np.ndarray) -> np.ndarray:
