@@ -1,4 +1,4 @@
-"""The differentiable render that the fit compares with a photo."""
+"""The differentiable render that the fit compares with a photo; the final one is `relit.render.portrait`."""
 
 import math
 
@@ -13,10 +13,12 @@ from relit.geometry.camera import camera_centre, project
 from relit.geometry.mesh import vertex_normals
 from relit.models.head import HeadModel
 from relit.render.occlusion import ambient_occlusion
+from relit.render.portrait import render_head, tonemap_srgb
 from relit.render.rasterise import Fragments, antialias, interpolate, rasterise, sample
 from relit.render.shade import specular_visibility
 from relit.types import Camera, Lighting
 
+__all__ = ["render_fit", "render_head", "tonemap_srgb"]
 SKIN_F0 = 0.028
 SKIN_ROUGHNESS = 0.5
 

@@ -1,0 +1,153 @@
+"""The final picture of a head: maps, self-shadowing, soft shadows, wet eyes, light below the skin."""
+
+import math
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn.functional import avg_pool2d, normalize
+
+from relit.appearance.colour import srgb_from_linear
+from relit.geometry.camera import camera_centre, project, scaled
+from relit.geometry.mesh import vertex_normals, vertex_tangents
+from relit.models.head import PARTS, HeadModel, load_head_model, posed_vertices
+from relit.render.occlusion import ambient_occlusion, light_transfer
+from relit.render.rasterise import Fragments, antialias, interpolate, rasterise, sample
+from relit.render.scatter import scatter
+from relit.render.shade import Surface, shade
+from relit.render.shadows import sun_visibility
+from relit.types import Camera, Head, Lighting, ReflectanceMaps
+
+# Wet parts shine whatever their maps say: upper bound of the roughness.
+WET_ROUGHNESS = {"mouth": 0.4, "upper_teeth": 0.22, "lower_teeth": 0.22, "tongue": 0.4, "left_eye": 0.09, "right_eye": 0.09}
+SCATTERING = ("skin", "mouth", "tongue", "eye_sockets")
+SHOULDER = 0.7  # tone mapping is exact below this display level
+
+
+def render_head(
+    head: Head,
+    camera: Camera,
+    lighting: Lighting,
+    expression: Float[Tensor, "52"] | None = None,
+    gaze_rad: Float[Tensor, "2 2"] | None = None,
+    background: Float[Tensor, "*picture 3"] | None = None,
+    supersample: int = 2,
+) -> Float[Tensor, "H W 4"]:
+    """Linear RGBA of a head, colour multiplied by coverage. Runs on the CPU; not differentiable.
+
+    Args:
+        expression: weights of the head's morphs; default neutral.
+        gaze_rad: (left, right eye) x (yaw to the subject's left, pitch up); default straight ahead.
+        background: one linear colour (3,) or a picture (H, W, 3) to put behind; default none, transparent.
+        supersample: samples along each edge of a pixel.
+    """
+    with torch.no_grad():
+        model = load_head_model()
+        expression = torch.zeros(len(head.morphs)) if expression is None else expression
+        gaze_rad = torch.zeros(2, 2) if gaze_rad is None else gaze_rad
+        vertices = posed_vertices(model, head.vertices, expression, gaze_rad, head.morphs)
+        fine = scaled(camera, supersample)
+        pixels = project(fine, vertices)
+        fragments = rasterise(pixels, model.triangles, fine.size_px)
+        seen = fragments.triangle >= 0
+        picture = torch.zeros(*seen.shape, 4)
+        if seen.any():
+            surface, part = _surface(model, head.maps, vertices, pixels, fragments, fine, lighting)
+            irradiance, specular = shade(surface, lighting)
+            spread = torch.zeros(*seen.shape, 3)
+            spread[seen] = irradiance
+            soft = torch.zeros_like(seen)
+            soft[seen] = torch.isin(part, torch.tensor([PARTS.index(name) for name in SCATTERING]))
+            irradiance = scatter(spread, fragments.depth, soft, float(fine.focal_px))[seen]
+            colour = surface.albedo / math.pi * irradiance + specular
+            picture[seen] = torch.cat([colour, torch.ones_like(colour[:, :1])], 1)
+            picture = antialias(picture, fragments, pixels, model.triangles)
+        picture = avg_pool2d(picture.permute(2, 0, 1)[None], supersample)[0].permute(1, 2, 0)
+        return picture if background is None else _over(picture, background)
+
+
+def tonemap_srgb(linear: Float[Tensor, "*batch 3"], exposure: float = 1.0) -> Float[Tensor, "*batch 3"]:
+    """sRGB-coded display colours in [0, 1]: exposure, then a soft shoulder on the largest channel that keeps the hue.
+
+    Values up to SHOULDER pass unchanged, so that skin is shown as it is; brighter ones approach 1 exponentially.
+    """
+    colour = (linear * exposure).clamp_min(0)
+    peak = colour.amax(-1, keepdim=True)
+    room = 1 - SHOULDER
+    shown = torch.where(peak > SHOULDER, 1 - room * torch.exp(-(peak - SHOULDER) / room), peak)
+    return srgb_from_linear(colour * (shown / peak.clamp_min(1e-8))).clamp(0, 1)
+
+
+def _surface(
+    model: HeadModel,
+    maps: ReflectanceMaps,
+    vertices: Tensor,
+    pixels: Tensor,
+    fragments: Fragments,
+    camera: Camera,
+    lighting: Lighting,
+) -> tuple[Surface, Tensor]:
+    """What every covered pixel sees, in reading order, and its index into PARTS."""
+    normals = vertex_normals(vertices, model.triangles)
+    transfer = light_transfer(vertices, model.triangles, bounce_albedo=0.0)
+    of_vertex = torch.cat([vertices, normals, transfer @ lighting.sh, ambient_occlusion(transfer)[:, None]], 1)
+    split = model.render_vertex
+    tangents = vertex_tangents(vertices[split], model.uv, model.render_triangles, normals[split])
+    attributes = torch.cat([of_vertex[split], tangents, model.uv], 1)
+    seen = fragments.triangle >= 0
+    listed = Fragments(fragments.triangle[seen][:, None], fragments.barycentric[seen][:, None], fragments.depth)
+    values = interpolate(attributes, model.render_triangles, listed)[:, 0]
+    position, normal, irradiance, visibility, tangent, uv = values.split((3, 3, 3, 1, 4, 2), 1)
+    normal = normalize(normal, dim=1)
+    towards_eye = normalize(camera_centre(camera) - position, dim=1)
+    part = model.part[listed.triangle[:, 0]]
+    reduction = _texels_per_pixel(model, pixels, fragments, maps.roughness.shape)
+    read = lambda texture: sample(_reduced(texture, reduction), uv)  # noqa: E731
+    shaded = [_from_tangent_space(read(m), normal, tangent, towards_eye) for m in (maps.diffuse_normal, maps.specular_normal)]
+    lit = [sun_visibility(vertices, model.triangles, position, normal, d) for d in lighting.directions]
+    wet = torch.tensor([WET_ROUGHNESS.get(name, 1.0) for name in PARTS])
+    return Surface(
+        towards_eye=towards_eye,
+        geometry_normal=normal,
+        diffuse_normal=shaded[0],
+        specular_normal=shaded[1],
+        albedo=read(maps.diffuse_albedo),
+        f0=read(maps.specular_albedo[..., None])[:, 0],
+        roughness=torch.minimum(read(maps.roughness[..., None])[:, 0], wet[part]),
+        irradiance=irradiance,
+        visibility=visibility[:, 0],
+        lit=torch.stack(lit, 1) if lit else torch.ones(len(part), 0),
+    ), part
+
+
+def _from_tangent_space(stored: Tensor, normal: Tensor, tangent: Tensor, towards_eye: Tensor) -> Tensor:
+    """Unit normals in the head frame, bent towards the eye where they would face away from it."""
+    along = normalize(tangent[:, :3] - (tangent[:, :3] * normal).sum(1, keepdim=True) * normal, dim=1)
+    up = torch.linalg.cross(normal, along) * tangent[:, 3:].sign()
+    turned = normalize(stored[:, :1] * along + stored[:, 1:2] * up + stored[:, 2:] * normal, dim=1)
+    below = (turned * towards_eye).sum(1, keepdim=True).clamp_max(0.02) - 0.02
+    return normalize(turned - below * towards_eye, dim=1)
+
+
+def _texels_per_pixel(model: HeadModel, pixels: Tensor, fragments: Fragments, size: tuple[int, int]) -> int:
+    """How many texels of the maps fall on a pixel along an edge, at the typical visible triangle."""
+    faces = fragments.triangle[fragments.triangle >= 0]
+    faces = faces[:: max(1, len(faces) // 20000)]
+    flat = pixels[model.triangles[faces]][..., :2]
+    chart = model.uv[model.render_triangles[faces]] * torch.tensor([size[1], size[0]])
+    areas = []
+    for corner in (flat, chart):
+        first, second = corner[:, 1] - corner[:, 0], corner[:, 2] - corner[:, 0]
+        areas.append((first[:, 0] * second[:, 1] - first[:, 1] * second[:, 0]).abs())
+    return max(1, round(float((areas[1] / areas[0].clamp_min(1e-3)).median().sqrt())))
+
+
+def _reduced(texture: Tensor, factor: int) -> Tensor:
+    """The texture averaged over squares of texels: keeps minified maps from shimmering."""
+    factor = min(factor, *texture.shape[:2])
+    return texture if factor == 1 else avg_pool2d(texture.permute(2, 0, 1)[None], factor)[0].permute(1, 2, 0)
+
+
+def _over(picture: Tensor, background: Tensor) -> Tensor:
+    colour = picture[..., :3] + (1 - picture[..., 3:]) * background
+    return torch.cat([colour, torch.ones_like(picture[..., 3:])], -1)
