@@ -111,7 +111,7 @@ def fit_photometric(
     """
     network = load_recognition()
     identity = start.identity.clone()
-    albedo = torch.zeros(skin.modes.shape[0])
+    albedo = torch.zeros(len(skin.names))
     views = [_view(model, obs, start, index, network, options) for index, obs in enumerate(observations)]
     neutral = neutral_vertices(model, identity)
     albedo = _start_skin_and_light(model, skin, neutral, views)
@@ -211,7 +211,7 @@ def _start_skin_and_light(model, skin, neutral, views) -> Tensor:
         trust = sample(view.weight[..., None], at)[..., 0] * facing[chosen]
         samples.append((chosen, colour, trust))
     for tone in torch.linspace(-2.0, 2.0, 9):
-        coefficients = torch.zeros(skin.modes.shape[0])
+        coefficients = torch.zeros(len(skin.names))
         coefficients[0] = tone
         texture = skin_albedo(skin, coefficients)
         score, lights = 0.5 * float(tone) ** 2, []
