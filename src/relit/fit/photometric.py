@@ -31,6 +31,7 @@ class PhotometricOptions:
     size_px: int = 224  # of the crop that is compared
     steps: int = 90
     pixel: float = 60.0
+    coverage: float = 100.0  # skin that the head leaves uncovered
     landmark: float = 40.0
     identity_network: float = 30.0
     identity_prior: float = 0.25
@@ -57,6 +58,7 @@ class _View:
     pose: Tensor  # [7] rotation vector, relative shift (2), log depth, log focal
     sh: Tensor  # [81, 3]
     transfer: Tensor  # [V, 81]
+    transfer_vertices: Tensor  # [V, 3] the shape that the transfer was computed for
 
     def current_camera(self) -> Camera:
         """The crop's camera after the pose update."""
@@ -185,6 +187,7 @@ def _view(model, obs, start, index, network, options) -> _View:
         pose=torch.zeros(7),
         sh=torch.zeros(81, 3),
         transfer=torch.zeros(0),
+        transfer_vertices=torch.zeros(0),
     )
 
 
@@ -199,7 +202,7 @@ def _start_skin_and_light(model, skin, neutral, views) -> Tensor:
     uv_of_vertex[model.render_vertex] = model.uv
     for view in views:
         vertices = posed_vertices(model, neutral, view.expression, view.gaze_rad)
-        view.transfer = light_transfer(vertices, model.triangles)
+        view.transfer, view.transfer_vertices = light_transfer(vertices, model.triangles), vertices
         normals = vertex_normals(vertices, model.triangles)
         towards = torch.nn.functional.normalize(camera_centre(view.camera) - vertices, dim=-1)
         facing = (normals * towards).sum(-1)
@@ -232,11 +235,14 @@ def _start_skin_and_light(model, skin, neutral, views) -> Tensor:
 def _view_energy(model, shape, texture, view: _View, network, options) -> dict[str, Tensor]:
     camera = view.current_camera()
     vertices = posed_vertices(model, shape, view.expression, view.gaze_rad)
-    rendered, alpha, _ = render_fit(model, vertices, texture, camera, _lighting(view.sh), view.transfer)
-    composed = rendered * alpha[..., None] + view.photo * (1 - alpha[..., None])
+    rendered, alpha, _ = render_fit(
+        model, vertices, texture, camera, _lighting(view.sh), view.transfer, view.transfer_vertices
+    )
+    composed = rendered + view.photo * (1 - alpha[..., None])
     pixels = project(camera, landmark_points(model, vertices))[:, :2]
     return {
-        "pixel": options.pixel * terms.pixel_term(rendered, view.photo, view.weight * alpha),
+        "pixel": options.pixel * terms.pixel_term(composed, view.photo, view.weight),
+        "coverage": options.coverage * ((1 - alpha) * view.weight).sum() / view.weight.sum(),
         "landmark": options.landmark
         * terms.landmark_term(pixels, view.landmarks_px, view.noise_px, view.landmark_weight),
         "identity_network": options.identity_network
