@@ -47,11 +47,12 @@ __all__ = [
     "without_ringing",
 ]
 LIGHT_NAMES = (
-    "studio", "window", "rim", "sun", "softbox", "interior", "overcast", "sunset", "night", "forest", "chapel", "city",
+    "studio", "window", "rim", "sun", "softbox", "interior", "overcast", "sunset", "night", "forest", "chapel", "alley",
 )  # fmt: skip
 LIGHT_RADIUS_RAD = 0.045  # apparent radius given to directional lights: a softbox seen from afar, larger than the sun
 LUMINANCE = torch.tensor([0.2126, 0.7152, 0.0722])
-WHITE_LEVEL = 1.0  # radiance of a white plane facing the camera's side, after exposure
+WHITE_LEVEL = 1.35  # radiance of a white plane facing the camera's side, after exposure
+MERGE_DEG = 25.0
 MAX_WIDTH = 1024  # larger panoramas are reduced first: degree 8 and lights of 2 degrees need no more
 
 
@@ -105,7 +106,7 @@ def lighting_from_equirect(rgb: Float[Tensor, "H W 3"], max_directional: int = 0
     if factor > 1:
         rows, columns = rgb.shape[0] // factor * factor, rgb.shape[1] // factor * factor
         rgb = rgb[:rows, :columns].unflatten(0, (-1, factor)).unflatten(2, (-1, factor)).mean((1, 3))
-    directions, solid_angle = _equirect_grid(*rgb.shape[:2])
+    directions, solid_angle = equirect_grid(*rgb.shape[:2])
     pixels, directions = rgb.flatten(0, 1), directions.flatten(0, 1)
     area = solid_angle[:, None].expand(rgb.shape[:2]).flatten()
     rest, lights, power = _take_sources(pixels, directions, area, max_directional)
@@ -117,7 +118,7 @@ def lighting_from_equirect(rgb: Float[Tensor, "H W 3"], max_directional: int = 0
 
 def equirect_from_lighting(lighting: Lighting, height: int) -> Float[Tensor, "H W 3"]:
     """A panorama (height x 2 height) of a light; directional ones become disks that hold their energy."""
-    directions, solid_angle = _equirect_grid(height, 2 * height)
+    directions, solid_angle = equirect_grid(height, 2 * height)
     picture = (sh_basis(directions) @ lighting.sh).clamp_min(0)
     for direction, irradiance in zip(lighting.directions, lighting.irradiance, strict=True):
         cosine = directions @ direction
@@ -133,14 +134,14 @@ def rotate_lighting(lighting: Lighting, rotation: Float[Tensor, "3 3"]) -> Light
     )
 
 
-def exposed(lighting: Lighting) -> Lighting:
-    """The light scaled so that white surfaces turned towards a camera in front shine with WHITE_LEVEL on average."""
+def exposed(lighting: Lighting, level: float = WHITE_LEVEL) -> Lighting:
+    """The light scaled so that white surfaces turned towards a camera in front shine with `level` on average."""
     normals = sphere_directions(512)
     normals = normals[normals[:, 2] > 0.3]
     irradiance = diffuse_irradiance(lighting.sh, normals).clamp_min(0)
     irradiance = irradiance + (normals @ lighting.directions.T).clamp_min(0) @ lighting.irradiance
     mean = (irradiance @ LUMINANCE * normals[:, 2]).sum() / normals[:, 2].sum() / math.pi
-    scale = WHITE_LEVEL / mean.clamp_min(1e-8)
+    scale = level / mean.clamp_min(1e-8)
     return replace(lighting, sh=lighting.sh * scale, irradiance=lighting.irradiance * scale)
 
 
@@ -168,7 +169,7 @@ def without_ringing(sh: Float[Tensor, "81 3"]) -> Float[Tensor, "81 3"]:
     return damped(2**high)
 
 
-def _equirect_grid(height: int, width: int) -> tuple[Float[Tensor, "H W 3"], Float[Tensor, "H"]]:
+def equirect_grid(height: int, width: int) -> tuple[Float[Tensor, "H W 3"], Float[Tensor, "H"]]:
     """Directions of the texel centres, and the solid angle of a texel of each row."""
     polar = (torch.arange(height) + 0.5) / height * math.pi
     azimuth = (0.5 - (torch.arange(width) + 0.5) / width) * 2 * math.pi
@@ -201,7 +202,21 @@ def _take_sources(pixels: Tensor, directions: Tensor, area: Tensor, count: int) 
         power.append(taken.sum(0))
     if not lights:
         return rest, pixels.new_zeros(0, 3), pixels.new_zeros(0, 3)
-    return rest, torch.stack(lights), torch.stack(power)
+    return rest, *_merged(torch.stack(lights), torch.stack(power))
+
+
+def _merged(directions: Tensor, power: Tensor) -> tuple[Tensor, Tensor]:
+    """The lights with close ones made one: parts of a softbox would throw several hard shadows."""
+    kept: list[tuple[Tensor, Tensor]] = []
+    for direction, irradiance in zip(directions, power, strict=True):
+        near = [i for i, (other, _) in enumerate(kept) if other @ direction > math.cos(math.radians(MERGE_DEG))]
+        if near:
+            other, held = kept[near[0]]
+            middle = other * (held @ LUMINANCE) + direction * (irradiance @ LUMINANCE)
+            kept[near[0]] = normalize(middle, dim=0), held + irradiance
+        else:
+            kept.append((direction, irradiance))
+    return torch.stack([d for d, _ in kept]), torch.stack([p for _, p in kept])
 
 
 def _read_exr(path: Path) -> np.ndarray:

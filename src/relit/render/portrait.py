@@ -1,6 +1,7 @@
 """The final picture of a head: maps, self-shadowing, soft shadows, wet eyes, light below the skin."""
 
 import math
+from functools import lru_cache
 
 import torch
 from jaxtyping import Float
@@ -89,7 +90,7 @@ def _surface(
 ) -> tuple[Surface, Tensor]:
     """What every covered pixel sees, in reading order, and its index into PARTS."""
     normals = vertex_normals(vertices, model.triangles)
-    transfer = light_transfer(vertices, model.triangles, bounce_albedo=0.0)
+    transfer = _transfer(vertices.contiguous().numpy().tobytes(), model)
     of_vertex = torch.cat([vertices, normals, transfer @ lighting.sh, ambient_occlusion(transfer)[:, None]], 1)
     split = model.render_vertex
     tangents = vertex_tangents(vertices[split], model.uv, model.render_triangles, normals[split])
@@ -118,6 +119,13 @@ def _surface(
         visibility=visibility[:, 0],
         lit=torch.stack(lit, 1) if lit else torch.ones(len(part), 0),
     ), part
+
+
+@lru_cache(maxsize=4)
+def _transfer(vertices: bytes, model: HeadModel) -> Tensor:
+    """Remembered, because the same pose is often shown under several lights and from several sides."""
+    points = torch.frombuffer(bytearray(vertices), dtype=torch.float32).view(-1, 3)
+    return light_transfer(points, model.triangles, bounce_albedo=0.0)
 
 
 def _from_tangent_space(stored: Tensor, normal: Tensor, tangent: Tensor, towards_eye: Tensor) -> Tensor:
