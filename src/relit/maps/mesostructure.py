@@ -97,10 +97,10 @@ def pores_mm(height: int, width: int, amounts: dict[str, np.ndarray], seed: int)
     relief = np.zeros((height, width), np.float32)
     layers = (
         # amount, spacing across and along in mm, radius or half width in mm, depth in mm, pores or lines
-        ("pores", 1.15, 1.15, 0.17, 0.050, True),
-        ("lines", 0.85, 0.75, 0.10, 0.014, False),
-        ("furrows", 1.9, 0.7, 0.11, 0.016, False),
-        ("lips", 1.1, 5.0, 0.20, 0.060, False),
+        ("pores", 1.05, 1.05, 0.20, 0.110, True),
+        ("lines", 0.95, 0.80, 0.11, 0.030, False),
+        ("furrows", 2.2, 0.8, 0.12, 0.028, False),
+        ("lips", 1.1, 9.0, 0.22, 0.060, False),
     )
     for k, (name, apart_u, apart_v, radius, depth, is_pore) in enumerate(layers):
         cells = round(wide_mm / apart_u), round(high_mm / apart_v)
@@ -158,8 +158,8 @@ def _cells(relief, amount, cells, extent_mm, shape, is_pore, seed):
             for dj in range(-1, 2):
                 for di in range(-1, 2):
                     a, b, c = _hash((i + di) % nu, j + dj, seed)
-                    du = (i + di + 0.15 + 0.7 * a - x) * step_u
-                    dv = (j + dj + 0.15 + 0.7 * b - y) * step_v
+                    du = (i + di + a - x) * step_u
+                    dv = (j + dj + b - y) * step_v
                     distance = np.sqrt(du * du + dv * dv)
                     if distance < first:
                         first, second, pick = distance, first, c
@@ -168,7 +168,7 @@ def _cells(relief, amount, cells, extent_mm, shape, is_pore, seed):
             if is_pore:
                 own = radius * (0.6 + 0.8 * pick)
                 spread = own * own + footprint * footprint  # a pit narrower than a texel is shallow, not aliased
-                pit = (own * own / spread) * (0.25 + 0.75 * pick) * np.exp(-first * first / spread)
+                pit = (own * own / spread) * (0.15 + 0.85 * pick * pick) * np.exp(-first * first / spread)
                 relief[row, column] -= depth * amount[row, column] * pit
             else:
                 spread = radius * radius + footprint * footprint

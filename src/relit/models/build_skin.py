@@ -123,7 +123,7 @@ def _calm(details: np.ndarray, weights: np.ndarray, masks: dict, keep: np.ndarra
     for own in details - mean:
         soft = cv2.GaussianBlur(own, (0, 0), 9)
         hue = soft - soft.mean(-1, keepdims=True)
-        calmed.append(0.8 * (own - 0.7 * hue) * (1 - 0.4 * masks["lips"][..., None]))
+        calmed.append(0.8 * (own - 0.7 * hue) * (1 - 0.6 * masks["lips"][..., None]))
     return mean + np.array(calmed)
 
 
@@ -158,20 +158,21 @@ def _painted_modes(masks: dict) -> dict[str, np.ndarray]:
         "beard_shadow": np.moveaxis(stubble, 0, -1),
         "cheek_redness": nose_cheeks[..., None] * blood * 0.9,
         "under_eye_shadow": masks["under_eye"][..., None] * (0.14 * melanin + 0.4 * blood),
-        "lip_redness": masks["lips"][..., None] * np.array([0.02, -0.22, -0.12]),
-        "lip_darkness": masks["lips"][..., None] * np.array([-0.22, -0.22, -0.18]),
+        "lip_redness": masks["lips"][..., None] * np.array([0.01, -0.15, -0.08]),
+        "lip_darkness": masks["lips"][..., None] * np.array([-0.16, -0.16, -0.13]),
         "scalp_shadow": (masks["scalp"] * (1 - masks["ears"]))[..., None] * hair * 0.45,
     }
     return {name: (mode + mode[:, ::-1]) / 2 for name, mode in plain.items()}
 
 
 def _painted_mean(head: HeadModel, masks: dict) -> np.ndarray:
-    """(S, S, 3) what is added to the learned mean: brows, lash lines and lid margins."""
+    """(S, S, 3) what is added to the learned mean: brows, fuller lips, lash lines and lid margins."""
     uv = landmark_uv(head).numpy()
     margin = draw_outline(uv[list(_EYE_CONTOUR)], SIZE, 0.0015)
     upper = _line(uv[list(_UPPER_LASHES)], 0.0022)
     lower = _line(uv[list(_LOWER_LASHES)], 0.0018)
-    added = _brows(masks)[..., None] * np.array([-1.0, -1.0, -0.95])
+    added = _brows(masks)[..., None] * np.array([-0.95, -1.05, -1.1])
+    added += masks["lips"][..., None] * np.array([-0.04, -0.13, -0.10])
     added += upper[..., None] * np.array([-0.9, -0.85, -0.8]) + lower[..., None] * np.array([-0.3, -0.32, -0.3])
     added += margin[..., None] * np.array([0.05, -0.2, -0.15])
     added = (added + added[:, ::-1]) / 2
@@ -180,7 +181,9 @@ def _painted_mean(head: HeadModel, masks: dict) -> np.ndarray:
 
 def _brows(masks: dict) -> np.ndarray:
     """(S, S) hair density of the brows: dense inside, feathered at the ends."""
-    return cv2.GaussianBlur(masks["brows"] ** 1.5, (0, 0), 3.5, sigmaY=1.0)
+    inner = np.abs((np.arange(SIZE) + 0.5) / SIZE - 0.5) / 0.03  # the inner end lies near u = 0.5 +- 0.03
+    fade = np.clip((inner - 0.8) / 1.0, 0, 1)[None]
+    return cv2.GaussianBlur(masks["brows"] * fade * (2 - fade), (0, 0), 3.0, sigmaY=1.2)
 
 
 def _line(points: np.ndarray, width: float) -> np.ndarray:

@@ -80,7 +80,7 @@ def draw_regions(model: HeadModel, size: int) -> Tensor:
     masks = {name: draw_outline(uv[list(ids)], size, _SOFTNESS.get(name, _EDGE)) for name, ids in _OUTLINES.items()}
     masks["ears"] = _ears(size)
     masks["scalp"], masks["neck"] = _scalp(position) * (1 - masks["ears"]), _neck(position)
-    masks["beard"] *= 1 - masks["lips"]
+    masks["beard"] = np.maximum(masks["beard"], _below_jaw(position)) * (1 - masks["lips"])
     masks["forehead"] *= (1 - masks["brows"]) * (1 - masks["scalp"])
     masks["eyelids"] *= 1 - masks["brows"]
     masks["under_eye"] *= 1 - masks["nose"]
@@ -121,12 +121,19 @@ def _ears(size: int) -> np.ndarray:
 def _scalp(position: np.ndarray) -> np.ndarray:
     azimuth = np.degrees(np.arctan2(np.abs(position[..., 0]), position[..., 2]))
     hairline = np.interp(azimuth, *_HAIRLINE)
-    return _smoothstep(-6, 8, position[..., 1] * 1000 - hairline)
+    return _smoothstep(-10, 20, position[..., 1] * 1000 - hairline)
 
 
 def _neck(position: np.ndarray) -> np.ndarray:
     # below a plane that runs from under the chin to behind the ears
     return _smoothstep(50, 75, -1000 * (position[..., 1] + 0.45 * position[..., 2]))
+
+
+def _below_jaw(position: np.ndarray) -> np.ndarray:
+    """Where a beard goes on below the landmarks' oval: fades out towards the throat."""
+    below = -1000 * (position[..., 1] + 0.45 * position[..., 2])
+    azimuth = np.degrees(np.arctan2(np.abs(position[..., 0]), position[..., 2]))
+    return _smoothstep(30, 46, below) * _smoothstep(76, 56, below) * _smoothstep(80, 62, azimuth)
 
 
 def _smoothstep(low: float, high: float, x: np.ndarray) -> np.ndarray:
