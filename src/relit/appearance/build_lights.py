@@ -39,7 +39,7 @@ class Panorama:
 
     file: str
     key_azimuth_deg: float  # > 0 is the subject's left
-    level: float = 1.0  # of exposure
+    exposure: float = 1.0  # compensation
     crisp: float = 1.0  # share of a directional light that stays one; the rest becomes a disk of SOFT_RADIUS_DEG
 
 
@@ -71,7 +71,7 @@ def from_panorama(folder: Path, source: Panorama) -> Lighting:
         key = lighting.directions[strength.argmax()] if strength.max() > 0.3 * key.norm() else key
     azimuth = math.atan2(float(key[0]), float(key[2]))
     turn = rotation_from_yaw_pitch(math.radians(source.key_azimuth_deg) - azimuth, 0.0)
-    return exposed(balanced(softened(rotate_lighting(lighting, turn), source.crisp)), source.level)
+    return exposed(balanced(softened(rotate_lighting(lighting, turn), source.crisp)), source.exposure)
 
 
 def balanced(lighting: Lighting) -> Lighting:

@@ -134,14 +134,14 @@ def rotate_lighting(lighting: Lighting, rotation: Float[Tensor, "3 3"]) -> Light
     )
 
 
-def exposed(lighting: Lighting, level: float = WHITE_LEVEL) -> Lighting:
-    """The light scaled so that white surfaces turned towards a camera in front shine with `level` on average."""
+def exposed(lighting: Lighting, compensation: float = 1.0) -> Lighting:
+    """The light scaled so that white surfaces facing a camera in front shine with WHITE_LEVEL * compensation on average."""
     normals = sphere_directions(512)
     normals = normals[normals[:, 2] > 0.3]
     irradiance = diffuse_irradiance(lighting.sh, normals).clamp_min(0)
     irradiance = irradiance + (normals @ lighting.directions.T).clamp_min(0) @ lighting.irradiance
     mean = (irradiance @ LUMINANCE * normals[:, 2]).sum() / normals[:, 2].sum() / math.pi
-    scale = level / mean.clamp_min(1e-8)
+    scale = WHITE_LEVEL * compensation / mean.clamp_min(1e-8)
     return replace(lighting, sh=lighting.sh * scale, irradiance=lighting.irradiance * scale)
 
 

@@ -254,7 +254,8 @@ def silhouette_crossings(position, triangles, neighbours, triangle, depth, first
     """(M, 5) int64: near pixel, far pixel (flat indices), edge's two vertices, axis (0 = x) of each silhouette crossing.
 
     For each pair of neighbouring pixels of different triangles, walks from the nearer pixel's centre towards the
-    other's over adjacent triangles until a silhouette edge is crossed.
+    other's over adjacent triangles until a silhouette edge is crossed. Steep edges count for horizontal pairs, flat
+    ones for vertical pairs, so that no edge counts twice.
     """
     height, width = triangle.shape
     found = np.empty((1024, 5), np.int64)
@@ -279,15 +280,17 @@ def silhouette_crossings(position, triangles, neighbours, triangle, depth, first
                     if edge < 0 or where > 1.0:
                         break
                     if _is_silhouette(position, triangles, neighbours, face, edge):
-                        if where >= 0.0:
+                        start, end = triangles[face, edge], triangles[face, (edge + 1) % 3]
+                        rise = abs(position[start, 1 - axis] - position[end, 1 - axis])
+                        if where >= 0.0 and rise >= abs(position[start, axis] - position[end, axis]):
                             if count == found.shape[0]:
                                 grown = np.empty((2 * count, 5), np.int64)
                                 grown[:count] = found
                                 found = grown
                             found[count, 0] = near_row * width + near_column
                             found[count, 1] = far_row * width + far_column
-                            found[count, 2] = triangles[face, edge]
-                            found[count, 3] = triangles[face, (edge + 1) % 3]
+                            found[count, 2] = start
+                            found[count, 3] = end
                             found[count, 4] = axis
                             count += 1
                         break

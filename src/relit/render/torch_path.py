@@ -103,7 +103,8 @@ def silhouette_crossings(
             edge, where = _exit_edge(vertices_px, triangles[face], entry, axis, centre, sign)
             outline = _is_silhouette(vertices_px, triangles, neighbours, face, edge)
             on_way = (edge >= 0) & (where <= 1)
-            hit = on_way & outline & (where >= 0)
+            span = _edge_span(vertices_px, triangles, face, edge)
+            hit = on_way & outline & (where >= 0) & (span[:, 1 - axis] >= span[:, axis])
             ends = triangles[face[hit]]
             first = ends.gather(1, edge[hit, None])[:, 0]
             second = ends.gather(1, ((edge[hit, None] + 1) % 3))[:, 0]
@@ -138,6 +139,12 @@ def _exit_edge(vertices_px, corners, entry, axis, centre, sign) -> tuple[Tensor,
     crossing = (along + (along2 - along) * across / gap) * sign[:, None]
     where, edge = torch.where(straddles, crossing, -torch.inf).max(1)
     return torch.where(straddles.any(1), edge, -1), where
+
+
+def _edge_span(vertices_px, triangles, face, edge) -> Tensor:
+    """(P, 2) extents of edges in x and y."""
+    ends = triangles[face].gather(1, (edge.clamp_min(0)[:, None] + torch.arange(2, device=edge.device)) % 3)
+    return (vertices_px[ends[:, 0], :2] - vertices_px[ends[:, 1], :2]).abs()
 
 
 def _is_silhouette(vertices_px, triangles, neighbours, face, edge) -> Tensor:
