@@ -11,7 +11,7 @@ from relit.maps.pyramid import fill, weighted_blur
 MIRROR_TRUST = 0.6  # of a mirrored texel against a seen one
 KNOWN = (0.02, 0.35)  # confidence between completed and seen
 FAR_PULL = 0.06  # per octave: how fast the continuation tends to the person's mean tone
-OCTAVES = (1.0, 2.0, 4.0, 8.0, 16.0)  # texels at 1024, scales of synthesised skin detail
+OCTAVES = (0.7, 1.4, 2.8)  # texels at 1024, scales of synthesised skin detail
 
 
 def complete(
@@ -57,7 +57,7 @@ def _detail(values: np.ndarray, trust: np.ndarray, seed: int) -> np.ndarray:
         smooth = cv2.GaussianBlur(grey, (0, 0), sigma)
         band = (previous - smooth)[certain]
         # the middle of the distribution: wrinkles, brows and lips are not skin texture
-        deviation = 1.2 * np.median(np.abs(band - np.median(band)))
+        deviation = 0.9 * np.median(np.abs(band - np.median(band)))
         previous = smooth
         factor = max(1, int(sigma))
         noise = random.standard_normal((height // factor + 2, width // factor + 2)).astype(np.float32)

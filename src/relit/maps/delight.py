@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from relit.maps.pyramid import weighted_blur
+from relit.maps.pyramid import blur, weighted_blur
 from relit.maps.unwrap import Unwrapped
 
 DARKEST = 0.06  # of the median irradiance: texels in deeper shadow are left to the completion
@@ -35,6 +35,10 @@ def delight(seen: Unwrapped, base: Float[Tensor, "H W 3"]) -> tuple[Float[Tensor
     dark = 1 - _smoothstep(float(floor) * 0.5, float(floor) * 2, seen.irradiance.mean(-1))
     confidence = seen.confidence * (1 - clipped) * (1 - dark)
     ratio = (albedo.clamp(5e-3, 1.2) / base.clamp_min(5e-3)).log().clamp(-1.6, 1.2)
+    # In the shade of the brow, nose and lips the colour of the little light that arrives is a guess: keep its brightness
+    shaded = 1 - _smoothstep(0.35, 0.85, seen.visibility)[..., None] * 0.9
+    grey = ratio.mean(-1, keepdim=True)
+    ratio = grey + (ratio - grey) * (1 - shaded * 0.8)
     return torch.from_numpy(_without_light(ratio.numpy(), confidence.numpy())), confidence
 
 
@@ -44,7 +48,7 @@ def _without_light(ratio: np.ndarray, confidence: np.ndarray) -> np.ndarray:
     result = ratio
     for scale, strength in ((BROAD, 1.0), (FINE, 0.6)):
         broad = weighted_blur(result, confidence, scale * width)
-        trust = np.minimum(weighted_blur(confidence[..., None], np.ones_like(confidence), scale * width), 1)
+        trust = np.clip(blur(confidence, scale * width), 0, 1)[..., None]
         other, other_trust = broad[:, ::-1], trust[:, ::-1]
         both = np.minimum(trust, other_trust)
         lopsided = 0.5 * (broad - other) * np.minimum(both * 2, 1)

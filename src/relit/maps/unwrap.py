@@ -35,6 +35,7 @@ class Unwrapped:
     irradiance: Float[Tensor, "H W 3"]  # of the fitted light, with self-shadowing
     specular: Float[Tensor, "H W 3"]  # reflected towards the camera
     confidence: Float[Tensor, "H W"]  # [0, 1]
+    visibility: Float[Tensor, "H W"]  # [0, 1] of the environment, 1 on open surfaces
 
 
 def texels(model: HeadModel, rows: int, columns: int) -> Fragments:
@@ -59,9 +60,9 @@ def unwrap(model: HeadModel, observation: Observation, fit: FaceFit, fragments: 
     normals = vertex_normals(vertices, model.triangles)
     towards = torch.nn.functional.normalize(camera_centre(fit.camera) - vertices, dim=-1)
     facing = (normals * towards).sum(-1)
-    irradiance, specular = _light_at_vertices(model, vertices, normals, towards, fit)
+    irradiance, specular, visibility = _light_at_vertices(model, vertices, normals, towards, fit)
     sheet = interpolate(
-        torch.cat([pixels, facing[:, None], irradiance, specular, model.face_weight[:, None]], 1),
+        torch.cat([pixels, facing[:, None], irradiance, specular, model.face_weight[:, None], visibility[:, None]], 1),
         model.triangles,
         fragments,
     )
@@ -78,19 +79,20 @@ def unwrap(model: HeadModel, observation: Observation, fit: FaceFit, fragments: 
         irradiance=sheet[..., 4:7],
         specular=sheet[..., 7:10],
         confidence=confidence,
+        visibility=sheet[..., 11],
     )
 
 
-def _light_at_vertices(model, vertices, normals, towards, fit) -> tuple[Tensor, Tensor]:
-    """(V, 3) irradiance and (V, 3) specular radiance of the fitted light."""
+def _light_at_vertices(model, vertices, normals, towards, fit) -> tuple[Tensor, Tensor, Tensor]:
+    """(V, 3) irradiance and (V, 3) specular radiance of the fitted light, and (V,) ambient visibility."""
     transfer = light_transfer(vertices, model.triangles)
-    sh = fit.lighting.sh
+    visibility, sh = ambient_occlusion(transfer), fit.lighting.sh
     cosine = (normals * towards).sum(-1).clamp_min(1e-3)
     mirror = torch.nn.functional.normalize(2 * cosine[:, None] * normals - towards, dim=-1)
     rough, f0 = torch.full_like(cosine, SKIN_ROUGHNESS), torch.full_like(cosine, SKIN_F0)
-    gloss = environment_reflectance(cosine, f0, rough) * specular_visibility(ambient_occlusion(transfer), cosine, rough)
+    gloss = environment_reflectance(cosine, f0, rough) * specular_visibility(visibility, cosine, rough)
     reflected = specular_radiance(sh, mirror, torch.tensor(SKIN_ROUGHNESS)).clamp_min(0)
-    return (transfer @ sh).clamp_min(0), reflected * gloss[:, None]
+    return (transfer @ sh).clamp_min(0), reflected * gloss[:, None], visibility
 
 
 def _visible(model, pixels, camera: Camera, observation: Observation, at: np.ndarray, depth: Tensor) -> Tensor:

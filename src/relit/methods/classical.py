@@ -47,7 +47,7 @@ def run(photos: list[Photo], *, size: tuple[int, int], face: int | None, device:
         fits = tuple(replace(fit, method="classical") for fit in fits)
 
     with watch.stage("maps") as step:
-        maps = build_maps(model, observations, fits, size, step)
+        maps = build_maps(model, observations, fits, size, seed, step)
 
     with watch.stage("head") as step:
         head = assemble_head(model, observations, fits, maps)
