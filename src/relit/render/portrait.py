@@ -13,7 +13,7 @@ from relit.geometry.camera import camera_centre, project, scaled
 from relit.geometry.mesh import vertex_normals, vertex_tangents
 from relit.models.head import PARTS, HeadModel, load_head_model, posed_vertices
 from relit.render.occlusion import ambient_occlusion, light_transfer
-from relit.render.rasterise import Fragments, antialias, interpolate, rasterise, sample
+from relit.render.rasterise import Fragments, antialias, covered, interpolate, rasterise, sample
 from relit.render.scatter import scatter
 from relit.render.shade import Surface, shade
 from relit.render.shadows import sun_visibility
@@ -95,8 +95,7 @@ def _surface(
     split = model.render_vertex
     tangents = vertex_tangents(vertices[split], model.uv, model.render_triangles, normals[split])
     attributes = torch.cat([of_vertex[split], tangents, model.uv], 1)
-    seen = fragments.triangle >= 0
-    listed = Fragments(fragments.triangle[seen][:, None], fragments.barycentric[seen][:, None], fragments.depth)
+    _, listed = covered(fragments)
     values = interpolate(attributes, model.render_triangles, listed)[:, 0]
     position, normal, irradiance, visibility, tangent, uv = values.split((3, 3, 3, 1, 4, 2), 1)
     normal = normalize(normal, dim=1)

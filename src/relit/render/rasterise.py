@@ -52,6 +52,20 @@ def rasterise(vertices_px: Float[Tensor, "N 3"], triangles: Int[Tensor, "T 3"], 
     return Fragments(triangle, barycentric, depth)
 
 
+def covered(fragments: Fragments) -> tuple[Int[Tensor, "P"], Fragments]:
+    """The flat indices of the pixels that see something, and these pixels as fragments of a picture one pixel wide.
+
+    A head covers less than half of its picture: shading the list spares the rest.
+    """
+    pixel = (fragments.triangle.flatten() >= 0).nonzero()[:, 0]
+    listed = Fragments(
+        fragments.triangle.flatten()[pixel, None],
+        fragments.barycentric.flatten(0, 1).index_select(0, pixel)[:, None],
+        fragments.depth.flatten()[pixel, None],
+    )
+    return pixel, listed
+
+
 def interpolate(
     attributes: Float[Tensor, "N C"], triangles: Int[Tensor, "T 3"], fragments: Fragments
 ) -> Float[Tensor, "H W C"]:

@@ -14,7 +14,7 @@ from relit.geometry.mesh import vertex_normals
 from relit.models.head import HeadModel
 from relit.render.occlusion import ambient_occlusion
 from relit.render.portrait import render_head, tonemap_srgb
-from relit.render.rasterise import Fragments, antialias, interpolate, rasterise, sample
+from relit.render.rasterise import Fragments, antialias, covered, interpolate, rasterise, sample
 from relit.render.shade import specular_visibility
 from relit.types import Camera, Lighting
 
@@ -50,18 +50,19 @@ def render_fit(
     used = _used_vertices(model.triangles, fragments, len(vertices))
     towards_eye = normalize(camera_centre(camera) - vertices[used], dim=-1)
     light = _vertex_light(normals[used], before[used], towards_eye, lighting, transfer[used])
-    attributes = light.new_zeros(len(vertices), 7).index_put((used,), light)
+    light_of = light.new_zeros(len(vertices), 7).index_copy(0, used, light)
+    pixel, listed = covered(fragments)
     if albedo.dim() == 2:
-        attributes = torch.cat([attributes[:, :3] * albedo, attributes[:, 3:]], 1)
-        lit = interpolate(attributes, model.triangles, fragments)
-        colour = lit[..., :3] + lit[..., 3:6]
+        lit = interpolate(torch.cat([light_of, albedo], 1), model.triangles, listed)[:, 0]
+        skin = lit[:, 7:]
     else:
-        lit = interpolate(
-            torch.cat([attributes[model.render_vertex], model.uv], 1), model.render_triangles, fragments
-        )
-        colour = sample(albedo, lit[..., 7:]) * lit[..., :3] + lit[..., 3:6]
-    blended = antialias(torch.cat([colour, lit[..., 6:7]], -1), fragments, pixels, model.triangles)
-    return blended[..., :3], blended[..., 3], fragments
+        lit = interpolate(torch.cat([light_of[model.render_vertex], model.uv], 1), model.render_triangles, listed)[:, 0]
+        skin = sample(albedo, lit[:, 7:])
+    colour = torch.cat([skin * lit[:, :3] + lit[:, 3:6], lit[:, 6:7]], 1)
+    picture = colour.new_zeros(fragments.triangle.numel(), 4).index_copy(0, pixel, colour)
+    picture = antialias(picture.unflatten(0, fragments.triangle.shape), fragments, pixels, model.triangles)
+    image, coverage = picture.split((3, 1), 2)
+    return image, coverage[..., 0], fragments
 
 
 def _used_vertices(triangles: Tensor, fragments: Fragments, count: int) -> Tensor:
