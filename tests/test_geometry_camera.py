@@ -42,7 +42,7 @@ def test_yaw_turns_the_face_to_the_subjects_left_and_pitch_tips_it_up():
 
 def test_worked_number_of_the_camera_frame():
     camera = look_at_face((512, 512))
-    x, y, depth = project(camera, torch.tensor([0.0, -0.005, 0.11]))
+    x, y, _ = project(camera, torch.tensor([0.0, -0.005, 0.11]))
     assert (round(float(x)), round(float(y))) == (256, 256)
     left_ear, chin = project(camera, torch.tensor([[0.07, 0, 0], [0, -0.1, 0.05]]))
     assert left_ear[0] > 256 and chin[1] > 256

@@ -10,7 +10,7 @@ from relit.fit.minimise import least_squares
 from relit.geometry.camera import focal_from_35mm, project
 from relit.geometry.mesh import vertex_normals
 from relit.geometry.transforms import rigid, rotation_from_vector
-from relit.models.head import HeadModel, eye_centres, landmark_points, neutral_vertices
+from relit.models.head import ARKIT_NAMES, HeadModel, eye_centres, landmark_points, neutral_vertices
 from relit.types import Camera, Landmarks, Observation
 
 FLIP = torch.diag(torch.tensor([1.0, -1.0, -1.0], dtype=torch.float64))  # head axes -> OpenCV axes of a frontal head
@@ -25,7 +25,8 @@ class LandmarkOptions:
 
     identity_weight: float = 1.0  # of the unit Gaussian prior
     expression_sd: float = 0.18  # how far an expression may lie from the detector's blendshape hint
-    hint_trust: float = 0.8  # the detector's blendshapes are pulled to rest by this factor
+    lid_sd: float = 0.06  # the same for the lids
+    rest: float = 0.15  # hints below are how a face looks at rest, not an expression; lids: twice as much
     distance_m: float = 1.0  # portraits are taken from about here
     log_distance_sd: float = 0.45
     exif_log_sd: float = 0.08  # EXIF gives the focal length unless the photo was cropped
@@ -102,7 +103,7 @@ def fit_landmarks(
             for index, obs in enumerate(observations)
         ]
 
-        def residuals(unknowns: Tensor) -> Tensor:
+        def residuals(unknowns: Tensor, contours=contours) -> Tensor:
             identity = unknowns[:count]
             parts = [options.identity_weight * identity]
             for index, obs in enumerate(observations):
@@ -124,6 +125,18 @@ def fit_landmarks(
         expressions=tuple(own[POSE : POSE + 52].float() for own in blocks),
         gazes_rad=tuple(own[POSE + 52 :].reshape(2, 2).float() for own in blocks),
     )
+
+
+def expression_prior(landmarks: Landmarks, options: LandmarkOptions = LandmarkOptions()) -> tuple[Tensor, Tensor]:
+    """[52] mean and [52] standard deviation of the expression, given the detector's blendshape hints.
+
+    The detector compares with an average face: narrow eyes score as half blinks, low brows as frowns. What stays under
+    a resting level is therefore left to the identity, most strictly at the lids, or the neutral head would stare.
+    """
+    lids = torch.tensor([name.startswith(("eyeBlink", "eyeSquint", "eyeWide", "eyeLook")) for name in ARKIT_NAMES])
+    rest = torch.where(lids, 2 * options.rest, options.rest)
+    mean = (landmarks.blendshapes - rest).clamp_min(0) / (1 - rest)
+    return mean, torch.where(lids, options.lid_sd, options.expression_sd)
 
 
 def landmark_residual_px(model: HeadModel, vertices: Tensor, camera: Camera, landmarks: Landmarks) -> Tensor:
@@ -218,8 +231,8 @@ def _photo_residuals(model, basis, identity, own, frame, obs, contour, options) 
         on_surface = contour.points + torch.einsum("k,kpc->pc", identity - contour.identity, contour.modes)
         off = ((_project(on_surface, pose, frame) - contour.target_px) * contour.normal).sum(1)
         parts.append(0.6 * off / noise[contour.index])
-    hint = obs.landmarks.blendshapes.double() * options.hint_trust
-    parts.append((expression - hint) / options.expression_sd)
+    hint, spread = expression_prior(obs.landmarks, options)
+    parts.append((expression - hint.double()) / spread.double())
     parts.append(gaze / options.gaze_sd_rad)
     parts.append((gaze[[0, 1]] - gaze[[2, 3]]) / 0.05)
     log_distance = pose[6]

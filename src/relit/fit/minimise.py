@@ -94,7 +94,7 @@ def descend(
         total = torch.stack(list(energies.values())).sum()
         if not torch.isfinite(total):
             bad = [name for name, value in energies.items() if not torch.isfinite(value)]
-            raise FitDiverged(f"the energy {', '.join(bad)} is not a number at step {step}; try another photo or --seed")
+            raise FitDiverged(f"the energy {', '.join(bad)} is not a number at step {step}; try another photo")
         total.backward()
         optimiser.step()
         schedule.step()

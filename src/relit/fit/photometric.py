@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate as resize
 
 from relit.fit import terms
-from relit.fit.landmark_fit import LandmarkFit
+from relit.fit.landmark_fit import LandmarkFit, expression_prior
 from relit.fit.light import light_prior, solve_light
 from relit.fit.minimise import descend
 from relit.geometry.camera import camera_centre, cropped, project
@@ -38,7 +38,6 @@ class PhotometricOptions:
     expression_prior: float = 0.5
     albedo_prior: float = 0.4
     light_prior: float = 0.2
-    expression_sd: float = 0.15
 
 
 @dataclass
@@ -52,7 +51,8 @@ class _View:
     noise_px: Tensor  # [478]
     landmark_weight: Tensor  # [478]
     embedding: Tensor
-    hint: Tensor  # [52]
+    hint: Tensor  # [52] prior mean of the expression
+    hint_sd: Tensor  # [52]
     expression: Tensor
     gaze_rad: Tensor
     pose: Tensor  # [7] rotation vector, relative shift (2), log depth, log focal
@@ -182,6 +182,7 @@ def _view(model, obs, start, index, network, options) -> _View:
         landmark_weight=weight,
         embedding=embedding,
         hint=start.expressions[index].clone(),
+        hint_sd=expression_prior(obs.landmarks)[1],
         expression=start.expressions[index].clone(),
         gaze_rad=start.gazes_rad[index],
         pose=torch.zeros(7),
@@ -248,7 +249,7 @@ def _view_energy(model, shape, texture, view: _View, network, options) -> dict[s
         "identity_network": options.identity_network
         * terms.identity_term(network(align_face(composed, view.landmarks_px))[0], view.embedding),
         "expression_prior": options.expression_prior
-        * terms.gaussian_term((view.expression - view.hint) / options.expression_sd),
+        * terms.gaussian_term((view.expression - view.hint) / view.hint_sd),
         "pose_prior": terms.gaussian_term(view.pose[5:] / 0.1),
         "light_prior": options.light_prior * light_prior(view.sh),
     }

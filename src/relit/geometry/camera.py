@@ -64,9 +64,13 @@ def focal_from_35mm(focal_35mm: float, size_px: tuple[int, int]) -> float:
 
 
 def look_at_face(
-    size_px: tuple[int, int], distance_m: float = 1.2, field_m: float = 0.34, yaw_rad: float = 0.0, pitch_rad: float = 0.0
+    size_px: tuple[int, int],
+    distance_m: float = 1.2,
+    field_m: float = 0.34,
+    yaw_rad: float = 0.0,
+    pitch_rad: float = 0.0,
 ) -> Camera:
-    """A portrait camera that shows a face turned by (yaw, pitch), centred, with `field_m` metres across the shorter side."""
+    """A portrait camera that shows a face turned by (yaw, pitch), with `field_m` metres across the shorter side."""
     focal = min(size_px) * distance_m / field_m
     head = torch.tensor([0.0, -0.005, 0.02])  # near the middle of the head, so that turning keeps it in the frame
     camera_from_world = rigid(torch.diag(torch.tensor([1.0, -1.0, -1.0])), torch.tensor([0.0, 0.0, distance_m]))
@@ -80,6 +84,6 @@ def look_at_face(
 
 
 def orbit(camera: Camera, yaw_rad: float, pitch_rad: float, centre: Float[Tensor, "3"]) -> Camera:
-    """The camera after the head has turned by (yaw, pitch) about `centre` (head frame); the light turns with the head."""
+    """The camera after the head has turned by (yaw, pitch) about `centre` (head frame); the light turns with it."""
     turn = rotation_from_yaw_pitch(yaw_rad, pitch_rad).to(centre)
     return replace(camera, camera_from_head=camera.camera_from_head @ rigid(turn, centre - turn @ centre))

@@ -16,7 +16,10 @@ def vertex_normals(vertices: Float[Tensor, "V 3"], triangles: Int[Tensor, "T 3"]
 
 
 def vertex_tangents(
-    positions: Float[Tensor, "N 3"], uv: Float[Tensor, "N 2"], triangles: Int[Tensor, "T 3"], normals: Float[Tensor, "N 3"]
+    positions: Float[Tensor, "N 3"],
+    uv: Float[Tensor, "N 2"],
+    triangles: Int[Tensor, "T 3"],
+    normals: Float[Tensor, "N 3"],
 ) -> Float[Tensor, "N 4"]:
     """Unit tangents along increasing u, orthogonal to the normals, and the handedness of (normal, tangent, bitangent).
 

@@ -23,7 +23,8 @@ def catmull_clark(quads: np.ndarray, count: int, linear: bool = False) -> tuple[
     edges, edge_of_side = np.unique(np.sort(sides, 1), axis=0, return_inverse=True)
     edge_of_side = edge_of_side.reshape(faces, 4)
     valence = np.bincount(edge_of_side.ravel(), minlength=len(edges))
-    corner = sparse.csr_matrix((np.full(4 * faces, 0.25), (np.repeat(np.arange(faces), 4), quads.ravel())), (faces, count))
+    face_of_corner = np.repeat(np.arange(faces), 4)
+    corner = sparse.csr_matrix((np.full(4 * faces, 0.25), (face_of_corner, quads.ravel())), (faces, count))
     ends = sparse.csr_matrix(
         (np.full(2 * len(edges), 0.5), (np.repeat(np.arange(len(edges)), 2), edges.ravel())), (len(edges), count)
     )
@@ -52,7 +53,8 @@ def _vertex_rule(quads, edges, valence, corner, ends, count):
         (np.ones(edges.size), (edges.ravel(), np.repeat(np.arange(len(edges)), 2))), (count, len(edges))
     )
     n = faces_at.astype(float)
-    inner = sparse.diags((n - 3) / n) + sparse.diags(1 / n**2) @ face_sum @ corner + sparse.diags(2 / n**2) @ edge_sum @ ends
+    around = sparse.diags(1 / n**2) @ face_sum @ corner + sparse.diags(2 / n**2) @ edge_sum @ ends
+    inner = sparse.diags((n - 3) / n) + around
     border_edges = valence == 1
     on_border = np.zeros(count, bool)
     on_border[edges[border_edges].ravel()] = True

@@ -13,6 +13,7 @@ from relit.maps.unwrap import Unwrapped
 DARKEST = 0.06  # of the median irradiance: texels in deeper shadow are left to the completion
 CLIPPED = (0.88, 0.99)  # sensor value between no doubt and full doubt about a highlight
 BROAD, FINE = 0.035, 0.012  # of the map's width: scales at which left-over light is told from skin
+HUE_RANGE = 0.10  # log units by which a broad difference in hue may exceed the person's middle one
 KEPT_BRIGHTENING = 0.35  # how much of a broad symmetric brightening is skin; the rest is highlight
 
 
@@ -28,7 +29,8 @@ def delight(seen: Unwrapped, base: Float[Tensor, "H W 3"]) -> tuple[Float[Tensor
 
     Differs: AvatarMe (Lattas et al. 2020) learns this step; here it follows from the model and symmetry.
     """
-    floor = DARKEST * seen.irradiance[seen.confidence > 0.5].median().clamp_min(1e-3) if seen.confidence.any() else 0.05
+    certain = seen.confidence > 0.5
+    floor = DARKEST * seen.irradiance[certain].median().clamp_min(1e-3) if certain.any() else 0.05
     diffuse = torch.maximum(seen.radiance - seen.specular, 0.25 * seen.radiance)
     albedo = diffuse * math.pi / seen.irradiance.clamp_min(float(floor))
     clipped = _smoothstep(*CLIPPED, seen.radiance.amax(-1)) * 0.8
@@ -53,6 +55,12 @@ def _without_light(ratio: np.ndarray, confidence: np.ndarray) -> np.ndarray:
         both = np.minimum(trust, other_trust)
         lopsided = 0.5 * (broad - other) * np.minimum(both * 2, 1)
         result = result - strength * lopsided
+    # The statistical skin knows how lips, cheeks and beards differ in hue; a broad difference beyond that is light.
+    broad = weighted_blur(result, confidence, FINE * width)
+    hue = broad - broad.mean(-1, keepdims=True)
+    middle = np.median(hue[confidence > 0.5], 0) if (confidence > 0.5).any() else np.zeros(3, np.float32)
+    limited = middle + HUE_RANGE * np.tanh((hue - middle) / HUE_RANGE)
+    result = result - (hue - limited)
     broad = weighted_blur(result, confidence, BROAD * width)
     level = np.median(broad[confidence > 0.5], 0) if (confidence > 0.5).any() else np.zeros(3, np.float32)
     over = np.maximum((broad - level).min(-1, keepdims=True), 0)  # brighter in every channel: white light on top

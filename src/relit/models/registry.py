@@ -73,7 +73,9 @@ def _sha256(path: Path, mtime_ns: int, size: int) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def record(name: str, file: str, *, licence: str, sources: list[str], command: str, metrics: dict | None = None) -> None:
+def record(
+    name: str, file: str, *, licence: str, sources: list[str], command: str, metrics: dict | None = None
+) -> None:
     """Writes or replaces the card of an asset with the file's present hash."""
     path = assets_folder() / file
     known = cards() if (assets_folder() / "assets.json").exists() else {}
@@ -101,7 +103,8 @@ def main() -> None:
     parser.add_argument("--command", required=True)
     parser.add_argument("--metrics", type=json.loads, default={})
     given = parser.parse_args()
-    record(given.name, given.file, licence=given.licence, sources=given.sources, command=given.command, metrics=given.metrics)
+    facts = {"licence": given.licence, "sources": given.sources, "command": given.command, "metrics": given.metrics}
+    record(given.name, given.file, **facts)
 
 
 if __name__ == "__main__":

@@ -37,7 +37,7 @@ def observe(photo: Photo, face: int | None = None) -> Observation:
     left, top, right, bottom = chosen.box_px
     if min(right - left, bottom - top) < SMALLEST_FACE_PX:
         raise NoFaceFound(
-            f"{photo.name}: the face is {min(right - left, bottom - top):.0f} px wide and at least {SMALLEST_FACE_PX} px "
+            f"{photo.name}: the face is {min(right - left, bottom - top):.0f} px wide, at least {SMALLEST_FACE_PX} px "
             "are needed; use a larger picture"
         )
     landmarks = detect_landmarks(rgb, chosen)
