@@ -1,18 +1,15 @@
-"""The morphable head: mean, identity and expression modes, eyes, topology, UV layout and landmark embedding."""
+"""The morphable head: mean, identity and expression modes, eyes, lids, topology, UV layout and landmark embedding."""
 
 import json
 import math
 from dataclasses import dataclass
 from functools import lru_cache
 
-import numpy as np
-import scipy.sparse as sparse
 import torch
 from jaxtyping import Float, Int
 from safetensors import safe_open
 from torch import Tensor
 
-from relit.geometry.subdivision import catmull_clark
 from relit.geometry.transforms import rotation_from_vector
 from relit.models.registry import asset_path
 
@@ -31,6 +28,31 @@ ARKIT_NAMES = (
 )
 # fmt: on
 LOOK_RAD = math.radians(25)  # how far eyeLook* = 1 turns an eyeball
+EYE_RADIUS_MM, CORNEA_RADIUS_MM, IRIS_RADIUS_MM = 12.0, 7.8, 5.9
+LIMBUS_POLAR = math.asin(IRIS_RADIUS_MM / EYE_RADIUS_MM)  # angle between the gaze and the edge of the iris
+EYE_POLAR_MAX = math.radians(140)  # the eyeball ends here, behind
+EYE_UV_CENTRES = ((0.91, 0.941), (0.09, 0.941))  # discs of the left and the right eyeball
+EYE_UV_RADIUS = 0.085  # along u; two thirds of it along v
+BLINK_STEPS = 8
+LOWER_LID_SHARE = 0.15  # of the opening that the lower lid closes, in the middle
+IRIS_UV_SHARE = 0.6  # of the disc's radius, at the edge of the iris
+
+
+def eyeball_radius_mm(cosine):
+    """Distance of the eyeball's surface from its centre (mm), for the cosine of the angle to the gaze: tensor or array.
+
+    Source: sclera 12 mm, cornea 7.8 mm in radius, visible iris 5.9 mm; the limbus is a smooth union of the spheres.
+    """
+    depth = math.sqrt(EYE_RADIUS_MM**2 - IRIS_RADIUS_MM**2) - math.sqrt(CORNEA_RADIUS_MM**2 - IRIS_RADIUS_MM**2)
+    cornea = depth * cosine + (CORNEA_RADIUS_MM**2 - depth**2 * (1 - cosine * cosine)) ** 0.5
+    return 0.5 * (cornea + EYE_RADIUS_MM + ((cornea - EYE_RADIUS_MM) ** 2 + 0.01) ** 0.5)
+
+
+def eye_disc_radius(polar):
+    """Share of the UV disc's radius at an angle from the gaze (rad): equidistant, with more room for the iris."""
+    inner = polar / LIMBUS_POLAR * IRIS_UV_SHARE
+    outer = IRIS_UV_SHARE + (polar - LIMBUS_POLAR) / (EYE_POLAR_MAX - LIMBUS_POLAR) * (1 - IRIS_UV_SHARE)
+    return inner if polar <= LIMBUS_POLAR else outer
 
 
 @dataclass(frozen=True)
@@ -57,7 +79,13 @@ class HeadModel:
     face_weight: Float[Tensor, "V"]  # 1 on the front of the face, 0 on scalp, neck and cavities
     eye_vertices: Int[Tensor, "2 E"]  # of the left and the right eyeball
     eye_template: Float[Tensor, "E 3"]  # eyeball about its centre, looking along +Z
-    lid_vertices: Int[Tensor, "2 2 L"]  # (left, right) x (upper, lower) lid edge, ordered from corner to corner
+    lid_vertices: Int[Tensor, "2 H"]  # lids and skin around them, left and right
+    lid_distance: Float[Tensor, "H"]  # of the mean head's lids from the eyeball's centre
+    lid_hold: Float[Tensor, "H"]  # [0, 1] how far a lid vertex keeps that distance in every identity
+    lid_gap: Float[Tensor, "H"]  # least distance from the eyeball's surface
+    lid_column: Float[Tensor, "H"]  # place between the inner (0) and the outer (M - 1) corner of the eye
+    lid_edges: Int[Tensor, "2 2 M 2"]  # (left, right) x (upper, lower) x corner to corner: a lid edge point lies
+    lid_edge_share: Float[Tensor, "2 2 M"]  # ... between two vertices, at this share of the way to the second
 
 
 @lru_cache(maxsize=2)
@@ -68,72 +96,35 @@ def load_head_model(name: str = "relit") -> HeadModel:
         AssetMissing, AssetCorrupt: the file is not there or not the recorded one.
         ValueError: there is no such model.
     """
+    from relit.models.head_file import assemble
+
     if name != "relit":
         raise ValueError(f"the shipped head model is called 'relit', got {name!r}; see relit.models.head_import")
     with safe_open(asset_path("head"), framework="np") as file:
-        data = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+        data = {key: file.get_tensor(key) for key in file.keys()}
         metadata = json.loads((file.metadata() or {}).get("relit", "{}"))
     if tuple(metadata.get("expressions", ())) != ARKIT_NAMES:
         raise ValueError("head.safetensors lists its expressions in another order than ARKIT_NAMES")
     return assemble(data)
 
 
-def assemble(data: dict[str, np.ndarray]) -> HeadModel:
-    """The head model of the stored control-level arrays (millimetres, float16 modes); see models/build_head.py."""
-    quads, eye_quads = data["quads"].astype(np.int64), data["eye_quads"].astype(np.int64)
-    count, eye_count = len(data["mean_mm"]), len(data["eye_mm"])
-    smooth, fine = catmull_clark(quads, count)
-    render_control, corner_uv = _split_by_uv(quads, data["corner_uv"], data["quad_part"])
-    linear, fine_render = catmull_clark(render_control, len(corner_uv), linear=True)
-    uv = linear @ corner_uv
-    render_vertex = np.zeros(len(uv), np.int64)
-    render_vertex[fine_render.ravel()] = fine.ravel()
-    skin_count, skin_uv = smooth.shape[0], len(uv)
-    first = [skin_count, skin_count + eye_count]
-    all_quads = np.concatenate([fine, *(eye_quads + start for start in first)])
-    all_render = np.concatenate([fine_render, *(eye_quads + skin_uv + i * eye_count for i in (0, 1))])
-    eye_part = np.repeat([PARTS.index("left_eye"), PARTS.index("right_eye")], len(eye_quads))
-    quad_part = np.concatenate([np.repeat(data["quad_part"], 4), eye_part])
-    eyes = np.stack([np.arange(eye_count) + start for start in first])
-    modes = _with_eyes(smooth, data["identity_mm"], np.repeat(data["eye_centre_identity_mm"][:, :, None], eye_count, 2))
-    expressions = _with_eyes(smooth, data["expression_mm"], np.zeros((52, 2, eye_count, 3), np.float32))
-    mean = np.concatenate(
-        [smooth @ data["mean_mm"], *(data["eye_mm"] + centre for centre in data["eye_centre_mm"])]
-    ).astype(np.float32)
-    as_long = lambda array: torch.from_numpy(np.ascontiguousarray(array, np.int64))  # noqa: E731
-    as_float = lambda array: torch.from_numpy(np.ascontiguousarray(array, np.float32))  # noqa: E731
-    return HeadModel(
-        name="relit",
-        mean=as_float(mean / 1000),
-        identity_modes=modes,
-        expression_modes=expressions,
-        quads=as_long(all_quads),
-        triangles=as_long(all_quads[:, [0, 1, 2, 0, 2, 3]].reshape(-1, 3)),
-        uv=as_float(np.concatenate([uv, *data["eye_uv"]])),
-        render_vertex=as_long(np.concatenate([render_vertex, eyes.ravel()])),
-        render_quads=as_long(all_render),
-        render_triangles=as_long(all_render[:, [0, 1, 2, 0, 2, 3]].reshape(-1, 3)),
-        part=as_long(np.repeat(quad_part, 2)),
-        mirror=as_long(data["mirror"]),
-        landmark_triangles=as_long(data["landmark_triangles"]),
-        landmark_barycentric=as_float(data["landmark_barycentric"]),
-        landmark_offset=as_float(data["landmark_offset_mm"] / 1000),
-        landmark_sigma=as_float(data["landmark_sigma_mm"] / 1000),
-        oval_landmarks=as_long(data["oval_landmarks"]),
-        face_weight=as_float(data["face_weight"]),
-        eye_vertices=as_long(eyes),
-        eye_template=as_float(data["eye_mm"] / 1000),
-        lid_vertices=as_long(data["lid_vertices"]),
-    )
-
-
 def neutral_vertices(
     model: HeadModel, identity: Float[Tensor, "K"], vertex_offset: Float[Tensor, "V 3"] | None = None
 ) -> Float[Tensor, "V 3"]:
-    """The neutral head of an identity (coefficients in standard deviations), plus free offsets if given."""
-    flat = identity @ model.identity_modes.flatten(1)
-    vertices = model.mean + flat.view_as(model.mean)
-    return vertices if vertex_offset is None else vertices + vertex_offset
+    """The neutral head of an identity (coefficients in standard deviations), plus free offsets if given.
+
+    The lids are then laid on the eyeballs: lid vertices keep their distance from the eyeball's centre. Differentiable.
+    """
+    vertices = model.mean + (identity @ model.identity_modes.flatten(1)).view_as(model.mean)
+    if vertex_offset is not None:
+        vertices = vertices + vertex_offset
+    moved = []
+    for ids, centre in zip(model.lid_vertices, eye_centres(model, vertices), strict=True):
+        arm = vertices[ids] - centre
+        length = arm.norm(dim=-1, keepdim=True)
+        held = length + model.lid_hold[:, None] * (model.lid_distance[:, None] - length)
+        moved.append(centre + arm * (held / length))
+    return vertices.index_copy(0, model.lid_vertices.flatten(), torch.cat(moved))
 
 
 def eye_centres(model: HeadModel, neutral: Float[Tensor, "V 3"]) -> Float[Tensor, "2 3"]:
@@ -144,16 +135,17 @@ def eye_centres(model: HeadModel, neutral: Float[Tensor, "V 3"]) -> Float[Tensor
 def expression_morphs(model: HeadModel, neutral: Float[Tensor, "V 3"]) -> Float[Tensor, "52 V 3"]:
     """The displacements of the 52 expressions for this head.
 
-    Blinks are rescaled so that the lids of this identity just meet; eyeLook* turn the eyeballs.
+    Blinks are rescaled along the lids so that this identity's lids just meet, in front of the eyeball; eyeLook* turn
+    the eyeballs.
     """
     morphs = model.expression_modes.clone()
-    for side, name in enumerate(("eyeBlinkLeft", "eyeBlinkRight")):
-        index = ARKIT_NAMES.index(name)
-        morphs[index] *= _blink_scale(neutral, morphs[index], model.lid_vertices[side])
+    centres = eye_centres(model, neutral)
     for side, end in enumerate(("Left", "Right")):
+        index = ARKIT_NAMES.index(f"eyeBlink{end}")
+        morphs[index] = _blink(model, neutral, morphs[index], side, centres)
         outward = 1.0 if side == 0 else -1.0
         for name, yaw, pitch in (("Up", 0, 1), ("Down", 0, -1), ("Out", outward, 0), ("In", -outward, 0)):
-            turn = gaze_rotation(torch.tensor([yaw * LOOK_RAD, pitch * LOOK_RAD]))
+            turn = gaze_rotation(neutral.new_tensor([yaw * LOOK_RAD, pitch * LOOK_RAD]))
             moved = model.eye_template @ turn.T - model.eye_template
             morphs[ARKIT_NAMES.index(f"eyeLook{name}{end}"), model.eye_vertices[side]] = moved
     return morphs
@@ -168,7 +160,7 @@ def posed_vertices(
 ) -> Float[Tensor, "V 3"]:
     """The head with an expression and its eyeballs turned. Differentiable in neutral, expression and gaze.
 
-    The gaze alone turns the eyeballs; eyeLook* move only the lids here.
+    The gaze alone turns the eyeballs; eyeLook* move only the lids here. Lids slide over the eyeballs, never through.
 
     Args:
         gaze_rad: (left, right) x (yaw to the subject's left, pitch up).
@@ -177,11 +169,17 @@ def posed_vertices(
     modes = model.expression_modes if morphs is None else morphs
     moved = neutral + (expression @ modes.flatten(1)).view_as(neutral)
     centres = eye_centres(model, neutral)
-    balls = [
-        (neutral[vertices] - centre) @ gaze_rotation(gaze).T + centre
-        for vertices, centre, gaze in zip(model.eye_vertices, centres, gaze_rad, strict=True)
+    turns = [gaze_rotation(gaze) for gaze in gaze_rad]
+    lids = [
+        _in_front_of_eye(model, moved[ids], centre, turn[:, 2])
+        for ids, centre, turn in zip(model.lid_vertices, centres, turns, strict=True)
     ]
-    return moved.index_copy(0, model.eye_vertices.flatten(), torch.cat(balls))
+    balls = [
+        (neutral[vertices] - centre) @ turn.T + centre
+        for vertices, centre, turn in zip(model.eye_vertices, centres, turns, strict=True)
+    ]
+    places = torch.cat([model.lid_vertices.flatten(), model.eye_vertices.flatten()])
+    return moved.index_copy(0, places, torch.cat(lids + balls))
 
 
 def gaze_rotation(gaze_rad: Float[Tensor, "2"]) -> Float[Tensor, "3 3"]:
@@ -202,27 +200,53 @@ def render_vertices(model: HeadModel, vertices: Float[Tensor, "V 3"]) -> Float[T
     return vertices[model.render_vertex]
 
 
-def _split_by_uv(quads: np.ndarray, corner_uv: np.ndarray, quad_part: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Control quads over render vertices: corners share one where vertex, part and UV agree."""
-    rounded = np.round(corner_uv.reshape(-1, 2) * 1e6).astype(np.int64)
-    keys = np.column_stack([np.repeat(quad_part, 4).astype(np.int64), quads.ravel(), rounded])
-    _, first, index = np.unique(keys, axis=0, return_index=True, return_inverse=True)
-    return index.reshape(-1, 4), corner_uv.reshape(-1, 2)[first]
+def lid_edge_points(model: HeadModel, vertices: Float[Tensor, "V 3"]) -> Float[Tensor, "2 2 M 3"]:
+    """Points along the lid edges, (left, right) x (upper, lower) x inner to outer corner."""
+    ends = vertices[model.lid_edges]
+    return ends[..., 0, :] + model.lid_edge_share[..., None] * (ends[..., 1, :] - ends[..., 0, :])
 
 
-def _with_eyes(smooth: sparse.csr_matrix, modes_mm: np.ndarray, eyes_mm: np.ndarray) -> Tensor:
-    """[K, V, 3] modes in metres: the skin's subdivided, then the two eyeballs'."""
-    count = len(modes_mm)
-    flat = np.ascontiguousarray(modes_mm.astype(np.float32).transpose(1, 0, 2)).reshape(modes_mm.shape[1], -1)
-    skin = (smooth.astype(np.float32) @ flat).reshape(-1, count, 3).transpose(1, 0, 2)
-    both = np.concatenate([skin, eyes_mm.reshape(count, -1, 3)], 1)
-    return torch.from_numpy(np.ascontiguousarray(both, np.float32) / 1000)
+def _in_front_of_eye(model: HeadModel, lids: Tensor, centre: Tensor, gaze: Tensor) -> Tensor:
+    """[H, 3] lid vertices pushed out of the eyeball that looks along the unit vector `gaze`."""
+    arm = lids - centre
+    length = arm.norm(dim=-1, keepdim=True)
+    least = eyeball_radius_mm((arm @ gaze)[:, None] / length) / 1000 + model.lid_gap[:, None]
+    return centre + arm * (torch.maximum(length, least) / length)
 
 
-def _blink_scale(neutral: Tensor, blink: Tensor, lids: Tensor) -> float:
-    """The factor of a blink at which the upper lid edge meets the lower one, on average over the middle of the lids."""
-    upper, lower = lids
-    middle = slice(len(upper) // 4, len(upper) - len(upper) // 4)
-    gap = (neutral[upper] - neutral[lower])[middle, 1]
-    closing = (blink[lower] - blink[upper])[middle, 1]
-    return float((gap.sum() / closing.sum().clamp_min(1e-6)).clamp(0.3, 1.6))
+def _blink(model: HeadModel, neutral: Tensor, blink: Tensor, side: int, centres: Tensor) -> Tensor:
+    """[V, 3] the blink of one eye: lids turn about the eyeball's left-right axis until their edges meet.
+
+    The angles of the mean head's blink are scaled column by column along the lids.
+    """
+    ids, columns = model.lid_vertices[side], model.lid_edges.shape[2]
+    x, y, z = (neutral - centres[side]).unbind(1)
+    radius, elevation = (y * y + z * z).sqrt(), torch.atan2(y, z)
+    # near the axis, at the corners of the eye, the angle is taken at the eyeball's radius: they stay
+    turn = (blink[:, 1] * elevation.cos() - blink[:, 2] * elevation.sin()) / radius.clamp_min(EYE_RADIUS_MM / 1000)
+    left = model.lid_column.floor().clamp(0, columns - 2).long()
+    share = model.lid_column - left
+    at_column = lambda values: values[left] * (1 - share) + values[left + 1] * share  # noqa: E731
+    ahead = neutral.new_tensor([0.0, 0.0, 1.0])
+    open_upper, open_lower = lid_edge_points(model, neutral)[side, :, :, 1]
+    edge = lid_edge_points(model, neutral)[side] - centres[side]
+    top, bottom = torch.atan2(edge[..., 1], edge[..., 2])
+    # the lower lid rises a little in the middle and half way at the corners, where it is steep
+    place = torch.linspace(-1, 1, columns, dtype=neutral.dtype)
+    rise = (LOWER_LID_SHARE + (0.5 - LOWER_LID_SHARE) * place**4) * (top - bottom)
+    below = elevation[ids] < at_column(0.5 * (top + bottom))
+    lift = torch.zeros_like(turn).index_copy(0, ids, torch.where(below, model.lid_hold * at_column(rise), 0.0))
+    turn = turn.index_copy(0, ids, torch.where(below, 0.0, turn[ids]))
+    scale = neutral.new_full((columns,), 0.7)
+    for _ in range(BLINK_STEPS):
+        own = scale.mean().expand(len(neutral)).index_copy(0, ids, at_column(scale))
+        angle = elevation + own * turn + lift
+        closed = centres[side] + torch.stack([x, radius * angle.sin(), radius * angle.cos()], 1)
+        closed = closed.index_copy(0, ids, _in_front_of_eye(model, closed[ids], centres[side], ahead))
+        upper, lower = lid_edge_points(model, closed)[side, :, :, 1]
+        speed = ((open_upper - open_lower) - (upper - lower)).clamp_min(1e-3) / scale
+        scale = (scale + 0.8 * (upper - lower) / speed.clamp_min(1e-3)).clamp(0.2, 1.6)
+        ends = torch.cat([scale[:1], scale, scale[-1:]])
+        scale = 0.25 * ends[:-2] + 0.5 * ends[1:-1] + 0.25 * ends[2:]
+    touched = (blink.norm(dim=1) > 1e-6).index_fill(0, ids, True)
+    return torch.where(touched[:, None], closed - neutral, 0.0)

@@ -1,0 +1,1 @@
+"""How the shipped head model is made from its public sources."""

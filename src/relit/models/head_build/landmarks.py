@@ -1,0 +1,168 @@
+"""Landmarks, lids, face weight and mirror pairs of the subdivided head."""
+
+import numpy as np
+from scipy.spatial import cKDTree
+
+from relit.geometry.subdivision import catmull_clark
+from relit.models.head_build import eyes
+from relit.models.head import PARTS, eyeball_radius_mm
+
+# fmt: off
+OVAL = (10, 338, 297, 332, 284, 251, 389, 356, 454, 323, 361, 288, 397, 365, 379, 378, 400, 377, 152, 148, 176, 149,
+        150, 136, 172, 58, 132, 93, 234, 127, 162, 21, 54, 103, 67, 109)  # MediaPipe's face oval, clockwise in a picture
+# fmt: on
+NOSE_BRIDGE = (168, 6, 197, 195, 5, 122, 351, 196, 419, 3, 248)
+TRAGUS_VERTEX = 3235  # of the control mesh, left ear
+HOLD = (1.0, 1.0, 0.85, 0.6, 0.35, 0.15, 0.05)  # how far the rings around the lids keep their distance from the eyeball
+COLUMNS = 15
+SIGMA_MM, SIGMA_OVAL_MM, SIGMA_BRIDGE_MM, SIGMA_IRIS_MM = 1.2, 3.0, 2.5, 0.8
+
+
+def embed(points: np.ndarray, data: dict) -> np.ndarray:
+    """[468, 3] MediaPipe's canonical landmarks on the control mesh."""
+    corners = points[data["mediapipe_triangle"].astype(np.int64)]
+    return np.einsum("pk,pkc->pc", data["mediapipe_barycentric"], corners)
+
+
+def face_weight(points: np.ndarray, anchor: np.ndarray, skin: np.ndarray) -> np.ndarray:
+    """[V] 1 near the landmarks of the face, falling smoothly to 0 within 18 mm; 0 off the skin."""
+    t = np.clip((cKDTree(anchor).query(points)[0] - 8) / 18, 0, 1)
+    return np.where(skin, 1 - t * t * (3 - 2 * t), 0.0)
+
+
+def closest_on_mesh(query: np.ndarray, points: np.ndarray, triangles: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """[P] triangles and [P, 3] barycentric coordinates of the closest surface points.
+
+    Source: Ericson, Real-Time Collision Detection, section 5.1.5, over the 40 triangles with the nearest centres.
+    """
+    _, near = cKDTree(points[triangles].mean(1)).query(query, k=40)
+    a, b, c = (points[triangles[near][..., k]] for k in range(3))
+    e1, e2, arm = b - a, c - a, query[:, None] - a
+    d00, d01, d11 = (e1 * e1).sum(-1), (e1 * e2).sum(-1), (e2 * e2).sum(-1)
+    d20, d21 = (arm * e1).sum(-1), (arm * e2).sum(-1)
+    area = np.maximum(d00 * d11 - d01**2, 1e-12)
+    v, w = (d11 * d20 - d01 * d21) / area, (d00 * d21 - d01 * d20) / area
+    inside = np.stack([1 - v - w, v, w], -1)
+    options = [inside]
+    for i, j in ((0, 1), (1, 2), (2, 0)):
+        p, q = (a, b, c)[i], (a, b, c)[j]
+        t = np.clip(((query[:, None] - p) * (q - p)).sum(-1) / np.maximum(((q - p) ** 2).sum(-1), 1e-12), 0, 1)
+        edge = np.zeros_like(inside)
+        edge[..., i], edge[..., j] = 1 - t, t
+        options.append(edge)
+    options = np.stack(options, -2)  # [P, 40, 4, 3]
+    place = options[..., :1] * a[:, :, None] + options[..., 1:2] * b[:, :, None] + options[..., 2:] * c[:, :, None]
+    distance = ((place - query[:, None, None]) ** 2).sum(-1)
+    distance[..., 0] = np.where((inside >= 0).all(-1), distance[..., 0], np.inf)
+    best = distance.reshape(len(query), -1).argmin(1)
+    row = np.arange(len(query))
+    return near[row, best // 4], options.reshape(len(query), -1, 3)[row, best]
+
+
+def fine_arrays(arrays: dict, data: dict, loops: list[np.ndarray]) -> dict:
+    """What head.safetensors stores about the subdivided mesh."""
+    control, quads = arrays["mean_mm"].astype(np.float64), arrays["quads"].astype(np.int64)
+    smooth, fine = catmull_clark(quads, len(control))
+    points = smooth @ control
+    part = np.repeat(arrays["quad_part"], 4)
+    skin = np.zeros(len(points), bool)
+    skin[fine[part == 0]] = True
+    mirror = _mirror_pairs(points, arrays["teeth_mm"].astype(np.float64), arrays["eye_mm"].astype(np.float64))
+    first_eye = len(points) + len(arrays["teeth_mm"])
+
+    triangles = fine[part == 0][:, [0, 1, 2, 0, 2, 3]].reshape(-1, 3)
+    anchor = embed(control, data)
+    face, share = closest_on_mesh(anchor, points, triangles)
+    iris, iris_share = _iris(first_eye, len(arrays["eye_mm"]))
+    offset = np.zeros((478, 3), np.float32)
+    offset[:468] = data["landmark_offset_mm"]
+    sigma = np.full(478, SIGMA_MM, np.float32)
+    sigma[list(OVAL)], sigma[list(NOSE_BRIDGE)], sigma[468:] = SIGMA_OVAL_MM, SIGMA_BRIDGE_MM, SIGMA_IRIS_MM
+    weight = np.zeros(len(mirror), np.float32)
+    weight[: len(points)] = face_weight(points, points[triangles[face[:, None], :][:, 0]].mean(1), skin)
+    return {
+        "mirror": mirror.astype(np.int32),
+        "landmark_triangles": np.concatenate([triangles[face], iris]).astype(np.int32),
+        "landmark_barycentric": np.concatenate([share, iris_share]).astype(np.float32),
+        "landmark_offset_mm": offset,
+        "landmark_sigma_mm": sigma,
+        "oval_landmarks": np.array(OVAL, np.int32),
+        "face_weight": weight,
+    } | _lids(arrays, smooth, points, mirror, loops)
+
+
+def _mirror_pairs(points: np.ndarray, teeth: np.ndarray, eye: np.ndarray) -> np.ndarray:
+    """[V] the vertex on the other side, of subdivided mesh, teeth, left and right eyeball."""
+    flip = np.array([-1.0, 1.0, 1.0])
+    pairs = []
+    for block in (points, teeth, eye):
+        distance, other = cKDTree(block).query(block * flip)
+        if (other[other] != np.arange(len(block))).any():
+            raise ValueError(f"the mesh has no mirror pairs: largest distance {distance.max():.3f} mm")
+        pairs.append(other)
+    start = len(points) + len(teeth)
+    left, right = start + np.arange(len(eye)), start + len(eye) + np.arange(len(eye))
+    return np.concatenate([pairs[0], len(points) + pairs[1], right[pairs[2]], left[pairs[2]]])
+
+
+def _iris(first_eye: int, eye_count: int) -> tuple[np.ndarray, np.ndarray]:
+    """[10, 3] triangles and barycentric coordinates of MediaPipe's iris points: right eye, then left."""
+    limbus = 1 + eyes.LIMBUS_RING * eyes.SEGMENTS
+    quarter = eyes.SEGMENTS // 4
+    ids = []
+    for side in (1, 0):
+        start = first_eye + side * eye_count
+        ring = [limbus, limbus + quarter, limbus + 2 * quarter, limbus + 3 * quarter]
+        ids += [start, *(start + v for v in ring)]
+    triangles = np.stack([ids, np.array(ids) + 1, np.array(ids) + 2], 1)
+    return triangles, np.tile([1.0, 0.0, 0.0], (10, 1))
+
+
+def _lids(arrays: dict, smooth, points: np.ndarray, mirror: np.ndarray, loops: list[np.ndarray]) -> dict:
+    """The lid tables of `HeadModel`, from the left eye; the right eye is its mirror image."""
+    quads, part = arrays["quads"].astype(np.int64), arrays["quad_part"]
+    skin_quads = quads[part == 0]
+    rings = eyes.rings_around(skin_quads, loops[0], len(HOLD), len(arrays["mean_mm"]))
+    hold = np.append(np.array(HOLD), 0.0)[rings]
+    sockets = np.unique(quads[part == PARTS.index("eye_sockets")])
+    hold[sockets[arrays["mean_mm"][sockets, 0] > 0]] = 1.0
+    fine_hold = smooth @ hold
+    ids = np.where(fine_hold > 0.004)[0]
+    centre = arrays["eye_centre_mm"][0].astype(np.float64)
+    arm = points[ids] - centre
+    distance = np.linalg.norm(arm, axis=1)
+    gap = np.clip(distance - eyeball_radius_mm(arm[:, 2] / distance), 0.1, 1.0)
+
+    upper, lower = _lid_paths(skin_quads, rings, loops[0], points)
+    inner, outer = points[upper[0], 0], points[upper[-1], 0]
+    margin = 0.07 * (outer - inner)
+    places = np.linspace(inner + margin, outer - margin, COLUMNS)
+    column = np.clip((points[ids, 0] - places[0]) / (places[-1] - places[0]) * (COLUMNS - 1), 0, COLUMNS - 1)
+    edges, shares = [], []
+    for path in (upper, lower):
+        along = np.maximum.accumulate(points[path, 0])
+        index = np.clip(np.searchsorted(along, places) - 1, 0, len(path) - 2)
+        edges.append(np.stack([path[index], path[index + 1]], 1))
+        shares.append((places - along[index]) / np.maximum(along[index + 1] - along[index], 1e-9))
+    edges, shares = np.stack(edges), np.stack(shares)
+    return {
+        "lid_vertices": np.stack([ids, mirror[ids]]).astype(np.int32),
+        "lid_distance_mm": np.maximum(distance, eyeball_radius_mm(arm[:, 2] / distance) + 0.1).astype(np.float32),
+        "lid_hold": fine_hold[ids].astype(np.float32),
+        "lid_gap_mm": gap.astype(np.float32),
+        "lid_column": column.astype(np.float32),
+        "lid_edges": np.stack([edges, mirror[edges]]).astype(np.int32),
+        "lid_edge_share": np.stack([shares, shares]).astype(np.float32),
+    }
+
+
+def _lid_paths(quads: np.ndarray, rings: np.ndarray, loop: np.ndarray, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The lid margin (the ring next to the opening) from the inner to the outer corner: above and below."""
+    sides = np.concatenate([quads[:, [k, (k + 1) % 4]] for k in range(4)])
+    sides = np.concatenate([sides, sides[:, ::-1]])
+    margin = np.array([sides[(sides[:, 0] == v) & (rings[sides[:, 1]] == 1), 1][0] for v in loop])
+    start, end = points[margin, 0].argmin(), points[margin, 0].argmax()
+    around = np.roll(margin, -start)
+    end = (end - start) % len(margin)
+    one, two = around[: end + 1], np.concatenate([around[:1], around[end:][::-1]])
+    return (one, two) if points[one, 1].mean() > points[two, 1].mean() else (two, one)
