@@ -14,7 +14,7 @@ _HOMES = {
     "load_head_model": "relit.models.head",
     "load_avatar": "relit.export.avatar",
     "write_avatar": "relit.export.avatar",
-    "render_head": "relit.render.render",
+    "render_head": "relit.render.portrait",
     "load_lighting": "relit.appearance.lighting",
     "RelitError": "relit.errors",
 }

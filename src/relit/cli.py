@@ -89,7 +89,7 @@ def render(options: argparse.Namespace) -> None:
     from relit.appearance.lighting import load_lighting
     from relit.export.atomic import replaced_file
     from relit.export.avatar import load_avatar
-    from relit.export.images import to_8bit, write_png
+    from relit.export.images import write_png
     from relit.export.preview import expression_of, portrait
     from relit.progress import shown_progress
 
@@ -101,7 +101,7 @@ def render(options: argparse.Namespace) -> None:
             size = (options.size, options.size)
             expression = expression_of(weights)
             picture = portrait(head, lighting, options.yaw, options.pitch, size, expression, not options.transparent)
-            write_png(file, to_8bit(picture))
+            write_png(file, picture)
     print(json.dumps({"picture": str(options.output)}) if options.json else options.output)
 
 

@@ -1,5 +1,6 @@
 """Pictures that show a result to a person: the photo, the fit over it, and the head in new light, views and expressions."""
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,11 +11,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from relit.appearance.lighting import load_lighting, rotate_lighting
-from relit.export.images import shrunk, to_8bit, write_png
+from relit.export.images import as_8bit, shrunk, to_8bit, write_png
 from relit.geometry.camera import cropped, look_at_face
 from relit.geometry.transforms import rotation_from_yaw_pitch
 from relit.models.head import ARKIT_NAMES
-from relit.render.render import render_head
+from relit.render.portrait import render_head, tonemap_srgb
 from relit.types import Camera, Head, Lighting, Observation
 
 TILE_PX = (480, 600)  # width, height
@@ -66,7 +67,7 @@ def make_pictures(head: Head, observations: tuple[Observation, ...], step=lambda
         made["overlay"][name] = to_8bit(overlay(head, index, photo, camera))
         step(index + 1, total)
     for index, ((group, name), (light, yaw, pitch, expression)) in enumerate(wanted.items()):
-        made[group][name] = to_8bit(portrait(head, light, yaw, pitch, TILE_PX, expression=expression))
+        made[group][name] = portrait(head, light, yaw, pitch, TILE_PX, expression)
         step(len(observations) + index + 1, total)
     return Pictures(**made)
 
@@ -85,19 +86,21 @@ def portrait(
     size_px: tuple[int, int] = TILE_PX,
     expression: Float[Tensor, "52"] | None = None,
     backdrop: bool = True,
-) -> Float[Tensor, "H W C"]:
-    """A portrait in linear RGB before a dark backdrop, or RGBA without one. The head turns, the light stays.
+) -> np.ndarray:
+    """An 8-bit portrait before a dark backdrop [H, W, 3], or with alpha [H, W, 4]. The head turns, the light stays.
 
     Args:
         lighting: in the frame of a head that looks into the camera.
         yaw_deg: > 0 turns the face to the subject's left.
         pitch_deg: > 0 tips it up.
     """
-    yaw, pitch = np.radians(yaw_deg), np.radians(pitch_deg)
-    camera = look_at_face(size_px, yaw_rad=float(yaw), pitch_rad=float(pitch))
-    turned = rotate_lighting(lighting, rotation_from_yaw_pitch(float(yaw), float(pitch)).T)
-    rgba = render_head(head, camera, turned, expression=expression)
-    return _over(rgba, _backdrop(size_px)) if backdrop else rgba
+    yaw, pitch = math.radians(yaw_deg), math.radians(pitch_deg)
+    turned = rotate_lighting(lighting, rotation_from_yaw_pitch(yaw, pitch).T)
+    rgba = render_head(head, look_at_face(size_px, yaw_rad=yaw, pitch_rad=pitch), turned, expression=expression)
+    if backdrop:
+        return as_8bit(tonemap_srgb(_over(rgba, _backdrop(size_px))))
+    coverage = rgba[..., 3:]
+    return as_8bit(torch.cat([tonemap_srgb(rgba[..., :3] / coverage.clamp_min(1e-4)), coverage], -1))
 
 
 def overlay(head: Head, index: int, photo: Float[Tensor, "H W 3"], camera: Camera) -> Float[Tensor, "H W 3"]:
