@@ -8,7 +8,7 @@ draws the seeded identities, renders one frontal photo of each and keeps picture
 import argparse
 import json
 import math
-import struct
+import tempfile
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -99,7 +99,9 @@ def true_faces(data: Path, out: Path, count: int = COUNT, on_step=lambda done, t
         camera_from_head, fov_deg, focal_35mm = _portrait_camera(rng)
         photo = out / f"ict_{index:02d}.png"
         if not photo.exists():
-            _render(ict, shape, data, index, rng, camera_from_head, fov_deg, photo)
+            with tempfile.TemporaryDirectory() as folder:
+                picture = _render(ict, shape, data, index, rng, camera_from_head, fov_deg, folder)
+            Image.fromarray(picture).save(photo)
         seen = _seen_from(ict, shape, np.linalg.inv(camera_from_head)[:3, 3])
         areas = vertex_areas(shape, ict.triangles[(ict.triangles < NARROW_FACE).all(1)])
         landmarks = shape[ict.landmarks_68[list(SEVEN_OF_68)]]
@@ -281,8 +283,8 @@ def _write_ply(path: Path, vertices: np.ndarray, normals: np.ndarray, colours: n
     path.write_bytes("\n".join(header).encode() + rows.tobytes() + corners.tobytes())
 
 
-def _render(ict, shape, data, index, rng, camera_from_head, fov_deg, photo: Path) -> None:
-    """One picture of the head under an environment, coded as sRGB."""
+def _render(ict, shape, data, index, rng, camera_from_head, fov_deg, folder: str) -> np.ndarray:
+    """One picture of the head under an environment, coded as sRGB; meshes pass through the folder."""
     import mitsuba as mi
 
     mi.set_variant("scalar_rgb")
@@ -302,11 +304,9 @@ def _render(ict, shape, data, index, rng, camera_from_head, fov_deg, photo: Path
     parts["eyes"] = (eye_points, _vertex_normals(eye_points, eyes), _eye_colours(ict, iris), eyes)
     gloss = {"skin": (0.5, 0.35), "eyes": (0.08, 0.5)}
     scene = {"type": "scene", "integrator": {"type": "path", "max_depth": 5}}
-    temporary = []
     for name, (vertices, normals, colour, triangles) in parts.items():
-        path = photo.with_name(f"{photo.stem}_{name}.ply")
+        path = Path(folder) / f"{name}.ply"
         _write_ply(path, vertices, normals, colour, triangles)
-        temporary.append(path)
         roughness, specular = gloss[name]
         surface = {
             "type": "principled",
@@ -330,12 +330,10 @@ def _render(ict, shape, data, index, rng, camera_from_head, fov_deg, photo: Path
         "sampler": {"type": "multijitter", "sample_count": SAMPLES, "seed": index},
     }
     picture = np.array(mi.render(mi.load_dict(scene)))
-    for path in temporary:
-        path.unlink()
     middle = picture[SIZE_PX // 4 : -SIZE_PX // 4, SIZE_PX // 4 : -SIZE_PX // 4]
     linear = (picture * 0.24 / (middle @ [0.2126, 0.7152, 0.0722]).mean()).clip(0, 1)  # centre-weighted metering
     coded = np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
-    Image.fromarray((coded * 255 + 0.5).astype(np.uint8)).save(photo)
+    return (coded * 255 + 0.5).astype(np.uint8)
 
 
 def main() -> None:
