@@ -14,15 +14,17 @@ from relit.models.eye_texture import eye_albedo
 from relit.models.head import PARTS, HeadModel, load_head_model
 from relit.models.regions import REGIONS, draw_regions, draw_outline, landmark_uv, uv_positions
 from relit.models.skin import TONE_NAMES, tone_colour
+from relit.models.skin_portraits import unwrapped_portraits
 from relit.models.skin_transfer import base_maps, carry_skin
 
 SIZE = 512
 ROWS = 450  # of 512: the skin; the strip begins at v = 0.88
-LEARNED_MODES = 12
+LEARNED_MODES = 14
 # How far each skin is trusted: make-up is damped, the mask-like gothic one is left out.
 _WEIGHTS = {"GothMakeup": 0.0, "darthfurby": 0.3, "creamy": 0.4, "Bronze": 0.6}
 # Modes that only ever darken: their amount is log-normal. The mean holds the amount 1 / skew of each.
-_SKEW = {"beard_shadow": 1.2, "scalp_shadow": 0.8}
+_SKEW = {"beard_shadow": 1.0, "scalp_shadow": 0.8}
+_BROW = np.array([-0.95, -1.05, -1.1])  # log albedo of the mean brow where it is densest
 _EYE_CONTOUR = (33, 246, 161, 160, 159, 158, 157, 173, 133, 155, 154, 153, 145, 144, 163, 7)
 _UPPER_LASHES = (33, 246, 161, 160, 159, 158, 157, 173, 133)
 _LOWER_LASHES = (33, 7, 163, 144, 145, 153, 154, 155, 133)
@@ -33,17 +35,23 @@ def build_skin(data: Path, output: Path) -> dict[str, float]:
     """Learns the skin model, writes it and returns figures about it.
 
     Args:
-        data: the folder that holds makehuman_skins/ and makehuman_mesh/.
+        data: the folder that holds makehuman_skins/, makehuman_mesh/ and portraits/sfhq_collages/.
         output: safetensors file to write.
     """
     head = load_head_model()
     masks = dict(zip(REGIONS, draw_regions(head, SIZE).numpy(), strict=True))
     details, weights = _details(data, head, masks)
-    learned = np.average(details, axis=0, weights=weights)
-    modes, explained = _principal_modes(details - learned, weights)
+    faces = _portrait_details(data, head, masks)
+    learned, photographed = np.average(details, axis=0, weights=weights), faces.mean(0)
+    deviations = np.concatenate([details - learned, faces - photographed])
+    modes, explained = _principal_modes(deviations, np.concatenate([weights, np.ones(len(faces))]))
     names = [f"detail_{k + 1}" for k in range(len(modes))]
-    painted = _painted_modes(masks)
-    mean = torch.from_numpy(learned) + tone_colour(torch.zeros(len(TONE_NAMES))).log()
+    brows = _brows(masks, photographed)
+    painted = _painted_modes(masks, brows)
+    # brows and half of the lips' colour are those of photographed people
+    lips = 0.5 * masks["lips"][..., None]
+    learned = learned + lips * (photographed - learned) + brows[..., None] * _BROW
+    mean = torch.from_numpy(learned.astype(np.float32)) + tone_colour(torch.zeros(len(TONE_NAMES))).log()
     mean = mean + torch.from_numpy(_painted_mean(head, masks))
     mean = mean + sum(torch.from_numpy(painted[name] / skew) for name, skew in _SKEW.items())
     strip, tone_weight = _strip(head)
@@ -63,7 +71,7 @@ def build_skin(data: Path, output: Path) -> dict[str, float]:
         "mode_rows": torch.tensor(ROWS),
     }
     save_file({key: value.contiguous() for key, value in tensors.items()}, output)
-    return {"skins": int((weights > 0).sum()), "modes": len(stack), "variance_explained": round(float(explained), 3)}
+    return {"skins": int((weights > 0).sum()), "portraits": len(faces), "modes": len(stack), "variance_explained": round(float(explained), 3)}
 
 
 def _details(data: Path, head: HeadModel, masks: dict) -> tuple[np.ndarray, np.ndarray]:
@@ -71,9 +79,7 @@ def _details(data: Path, head: HeadModel, masks: dict) -> tuple[np.ndarray, np.n
     texture, _ = base_maps(head, data / "makehuman_mesh" / "base.obj", SIZE)
     folder = data / "makehuman_skins"
     crop = json.loads((folder / "crop.json").read_text())
-    uv = landmark_uv(head).numpy()
-    eyes, mouth = (draw_outline(uv[list(c)], SIZE, 0.001) for c in (_EYE_CONTOUR, _MOUTH_CONTOUR))
-    holes = (cv2.dilate(eyes, np.ones((5, 7))) + cv2.dilate(mouth, np.ones((9, 5)))) > 0.02
+    holes = _holes(head)
     near_hair = np.clip(2 * cv2.GaussianBlur(masks["scalp"], (0, 0), 14), 0, 1) * (1 - masks["ears"])
     keep = cv2.GaussianBlur(np.maximum(masks["face"], masks["ears"]) * (1 - near_hair), (0, 0), 5)
     keep = (keep * (1 - 0.6 * masks["ears"]) * (1 - masks["neck"]))[..., None]
@@ -92,21 +98,55 @@ def _details(data: Path, head: HeadModel, masks: dict) -> tuple[np.ndarray, np.n
     return _calm(cleaned, np.array(weights), masks, keep), np.array(weights)
 
 
+def _portrait_details(data: Path, head: HeadModel, masks: dict) -> np.ndarray:
+    """(N, S, S, 3) log albedo detail of portraits: symmetric, light and tone removed, the oddest eighth left out."""
+    faces = unwrapped_portraits(data / "portraits" / "sfhq_collages", head, SIZE // 2)
+    faces = np.stack([cv2.resize(face, (SIZE, SIZE), interpolation=cv2.INTER_LINEAR) for face in faces])
+    holes = _holes(head)
+    keep = np.clip(2.6 * cv2.GaussianBlur(masks["face"], (0, 0), 16) - 1.6, 0, 1)[..., None]
+    # light and wrinkles of an expression would pass for pigment, so bare skin counts little, hair and lips fully
+    around_brows = np.clip(2 * cv2.GaussianBlur(masks["brows"], (0, 0), 7, sigmaY=5), 0, 1)
+    whiskers = masks["beard"] * np.exp(-((((np.arange(SIZE) + 0.5) / SIZE - 0.5) / 0.13) ** 4))
+    told = np.maximum.reduce([0.75 * around_brows, masks["lips"], 0.7 * whiskers, 0.5 * masks["eyelids"], 0.3 * masks["under_eye"]])
+    keep = keep * cv2.GaussianBlur(np.maximum(told, 0.15), (0, 0), 3)[..., None]
+    bare = masks["face"] * (1 - np.clip(1.5 * cv2.dilate(masks["brows"], np.ones((9, 11))), 0, 1))
+    for name in ("lips", "eyelids", "nostrils", "beard"):
+        bare = bare * (1 - np.clip(1.5 * masks[name], 0, 1))
+    found = []
+    for face in faces:
+        valid = np.isfinite(face).all(-1)
+        log = fill(np.log(np.clip(np.nan_to_num(face, nan=0.5), 0.004, 1)), valid & ~holes)
+        log = (log + log[:, ::-1]) / 2
+        log -= np.median(log[(masks["cheeks"] > 0.7) & valid], axis=0)
+        found.append((log - _smooth(log.mean(-1), bare, 14)[..., None]) * keep)
+    details = _calm(np.array(found, np.float32), np.ones(len(found)), masks, keep)
+    oddness = ((details - details.mean(0)) ** 2).mean((1, 2, 3))
+    return details[oddness < np.quantile(oddness, 7 / 8)]
+
+
+def _holes(head: HeadModel) -> np.ndarray:
+    """(S, S) bool: inside the lids and between the lips."""
+    uv = landmark_uv(head).numpy()
+    eyes, mouth = (draw_outline(uv[list(c)], SIZE, 0.001) for c in (_EYE_CONTOUR, _MOUTH_CONTOUR))
+    return (cv2.dilate(eyes, np.ones((5, 7))) + cv2.dilate(mouth, np.ones((9, 5)))) > 0.02
+
+
+def _smooth(light: np.ndarray, bare: np.ndarray, sigma: float) -> np.ndarray:
+    """(S, S) blurred over bare skin only."""
+    blurred = cv2.GaussianBlur(light * bare, (0, 0), sigma) / (cv2.GaussianBlur(bare, (0, 0), sigma) + 0.02)
+    return blurred.astype(np.float32)
+
+
 def _without_light(details: np.ndarray, weights: np.ndarray, masks: dict) -> np.ndarray:
     """Removes the soft shading that the population shares, and half of what is each skin's own; keeps hue."""
     bare = masks["face"].copy()
     for name in ("lips", "brows", "eyelids", "nostrils"):
         bare *= 1 - np.clip(1.5 * cv2.dilate(masks[name], np.ones((5, 7))), 0, 1)
-
-    def smooth(light: np.ndarray, sigma: float) -> np.ndarray:
-        blurred = cv2.GaussianBlur(light * bare, (0, 0), sigma) / (cv2.GaussianBlur(bare, (0, 0), sigma) + 0.02)
-        return blurred.astype(np.float32)
-
     grey = details.mean(-1)
     shared = np.average(grey, axis=0, weights=weights)
-    own = np.stack([smooth(g - shared, 14) for g in grey])
+    own = np.stack([_smooth(g - shared, bare, 14) for g in grey])
     # what all share on the scale of nose, cheeks and folds is painted light; a trace of it is real pigment
-    light = 0.3 * smooth(shared, 14) + 0.7 * smooth(shared, 3.5) + 0.5 * own
+    light = 0.3 * _smooth(shared, bare, 14) + 0.7 * _smooth(shared, bare, 3.5) + 0.5 * own
     cleaned = details - light[..., None]
     # painted occlusion in nostrils and ears would darken twice under a renderer that casts its own
     deep = np.clip(masks["nostrils"] + masks["ears"], 0, 1)[..., None]
@@ -142,17 +182,16 @@ def _pigment_direction(axis: int) -> np.ndarray:
     return (tone_colour(ahead).log() - tone_colour(-ahead).log()).numpy() / 2
 
 
-def _painted_modes(masks: dict) -> dict[str, np.ndarray]:
+def _painted_modes(masks: dict, brows: np.ndarray) -> dict[str, np.ndarray]:
     """Modes (S, S, 3) that the textures do not hold: each is a region moved along a pigment axis, one s.d. each."""
     melanin, blood = _pigment_direction(0), _pigment_direction(1)
     hair = np.array([-0.55, -0.62, -0.68])
-    brows = _brows(masks)
     lower = np.roll(brows, 5, 0) - np.roll(brows, -5, 0)
     wider = np.clip(cv2.GaussianBlur(brows, (0, 0), 6, sigmaY=4) * 1.6 - brows, 0, 1)
     stubble = masks["beard"] * np.array([-0.11, -0.10, -0.08])[:, None, None]
     nose_cheeks = np.clip(masks["cheeks"] + 0.8 * masks["nose"], 0, 1)
     plain = {
-        "brow_darkness": brows[..., None] * hair * 0.65,
+        "brow_darkness": brows[..., None] * hair * 0.45,
         "brow_height": 0.35 * lower[..., None] * hair,
         "brow_thickness": wider[..., None] * hair * 0.6,
         "beard_shadow": np.moveaxis(stubble, 0, -1),
@@ -166,24 +205,23 @@ def _painted_modes(masks: dict) -> dict[str, np.ndarray]:
 
 
 def _painted_mean(head: HeadModel, masks: dict) -> np.ndarray:
-    """(S, S, 3) what is added to the learned mean: brows, fuller lips, lash lines and lid margins."""
+    """(S, S, 3) what is added to the learned mean: fuller lips, lash lines and lid margins."""
     uv = landmark_uv(head).numpy()
     margin = draw_outline(uv[list(_EYE_CONTOUR)], SIZE, 0.0015)
     upper = _line(uv[list(_UPPER_LASHES)], 0.0022)
     lower = _line(uv[list(_LOWER_LASHES)], 0.0018)
-    added = _brows(masks)[..., None] * np.array([-0.95, -1.05, -1.1])
-    added += masks["lips"][..., None] * np.array([-0.04, -0.13, -0.10])
+    added = masks["lips"][..., None] * np.array([-0.04, -0.13, -0.10])
     added += upper[..., None] * np.array([-0.9, -0.85, -0.8]) + lower[..., None] * np.array([-0.3, -0.32, -0.3])
     added += margin[..., None] * np.array([0.05, -0.2, -0.15])
     added = (added + added[:, ::-1]) / 2
     return added.astype(np.float32)
 
 
-def _brows(masks: dict) -> np.ndarray:
-    """(S, S) hair density of the brows: dense inside, feathered at the ends."""
-    inner = np.abs((np.arange(SIZE) + 0.5) / SIZE - 0.5) / 0.03  # the inner end lies near u = 0.5 +- 0.03
-    fade = np.clip((inner - 0.8) / 1.0, 0, 1)[None]
-    return cv2.GaussianBlur(masks["brows"] * fade * (2 - fade), (0, 0), 3.0, sigmaY=1.2)
+def _brows(masks: dict, photographed: np.ndarray) -> np.ndarray:
+    """(S, S) hair density of the mean brows, 1 in their densest fifth: what is darker than skin around the landmarks' brows."""
+    around = np.clip(2 * cv2.GaussianBlur(masks["brows"], (0, 0), 6, sigmaY=4), 0, 1) * (1 - masks["eyelids"])
+    darker = np.clip(-photographed.mean(-1) - 0.05, 0, None) * around
+    return np.clip(darker / np.quantile(darker[darker > 0.05], 0.8), 0, 1).astype(np.float32)
 
 
 def _line(points: np.ndarray, width: float) -> np.ndarray:
@@ -237,12 +275,9 @@ def _relative(points: torch.Tensor, low: torch.Tensor, high: torch.Tensor) -> to
     return (points - low) / (high - low)
 
 
-def _teeth(points: torch.Tensor, gum: torch.Tensor) -> torch.Tensor:
-    """Ivory with grooves between the teeth, becoming gum where `gum` (N,) is 1."""
-    groove = torch.cos(points[:, 0] / 0.0078 * 2 * torch.pi).abs() ** 0.25  # the incisors are about 8 mm wide
-    ivory = torch.tensor([0.66, 0.58, 0.45]) * (0.75 + 0.25 * groove)[:, None]
-    mix = ((gum - 0.62) / 0.10).clamp(0, 1)[:, None]
-    return ivory * (1 - mix) + torch.tensor([0.44, 0.17, 0.15]) * mix
+def _teeth(points: torch.Tensor, rooted: torch.Tensor) -> torch.Tensor:
+    """Ivory: (N, 3) for `rooted` (N,) 1 at the gum, where it is yellower and darker, 0 at the cutting edge."""
+    return torch.tensor([0.64, 0.56, 0.44]) * (1 - rooted[:, None] * torch.tensor([0.18, 0.28, 0.42]))
 
 
 def _tongue(points: torch.Tensor, low: torch.Tensor, high: torch.Tensor) -> torch.Tensor:
@@ -267,15 +302,15 @@ _FLESH = {
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, required=True, help="folder with makehuman_skins and makehuman_mesh")
+    parser.add_argument("--data", type=Path, required=True, help="folder with makehuman_skins, makehuman_mesh and portraits")
     given = parser.parse_args()
     metrics = build_skin(given.data, registry.assets_folder() / "skin.safetensors")
     registry.record(
         "skin",
         "skin.safetensors",
-        licence="CC0-1.0",
+        licence="CC0-1.0 AND MIT",
         sources=["MakeHuman skins and base mesh (CC0: MakeHuman core, darthfurby, OnlyTheGhosts, skalldyrssuppe, "
-                 "MargaretToigo, Mindfront)"],
+                 "MargaretToigo, Mindfront)", "SFHQ portrait collages (MIT, (c) 2022 David Beniaguev), 143 labelled adults"],
         command="python -m relit.models.build_skin --data FOLDER",
         metrics=metrics,
     )  # fmt: skip

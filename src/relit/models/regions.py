@@ -133,7 +133,7 @@ def _below_jaw(position: np.ndarray) -> np.ndarray:
     """Where a beard goes on below the landmarks' oval: fades out towards the throat."""
     below = -1000 * (position[..., 1] + 0.45 * position[..., 2])
     azimuth = np.degrees(np.arctan2(np.abs(position[..., 0]), position[..., 2]))
-    return _smoothstep(30, 46, below) * _smoothstep(76, 56, below) * _smoothstep(80, 62, azimuth)
+    return _smoothstep(8, 28, below) * _smoothstep(76, 56, below) * _smoothstep(80, 62, azimuth)
 
 
 def _smoothstep(low: float, high: float, x: np.ndarray) -> np.ndarray:
