@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 import torch
 from safetensors.torch import save_file
+from scipy.ndimage import distance_transform_edt
 
 from relit.models import registry
 from relit.models.eye_texture import eye_albedo
@@ -251,7 +252,6 @@ def _strip(head: HeadModel) -> tuple[torch.Tensor, torch.Tensor]:
     """(S, S, 3) log albedo of eyes, teeth, tongue and cavities, NaN on skin; (S, S) weight of the tone."""
     position, part = uv_positions(head, SIZE, SIZE)
     colour = torch.full((SIZE, SIZE, 3), float("nan"))
-    colour[ROWS + 1 :] = torch.tensor([0.30, 0.12, 0.10])  # between the charts, a flesh colour that may bleed
     for name in PARTS[1:]:
         here = part == PARTS.index(name)
         points = position[here]
@@ -261,6 +261,9 @@ def _strip(head: HeadModel) -> tuple[torch.Tensor, torch.Tensor]:
             colour[here] = eye_albedo(points - _eyeball_centre(head, name), torch.tensor([0.12, 0.065, 0.03]))
         else:
             colour[here] = _FLESH[name](points, low, high)
+    # between the charts the nearest colour goes on, so that nothing foreign bleeds into teeth and eyes
+    nearest = distance_transform_edt(colour[ROWS + 1 :, :, 0].isnan().numpy(), return_distances=False, return_indices=True)
+    colour[ROWS + 1 :] = colour[ROWS + 1 :][tuple(torch.from_numpy(nearest))]
     tone_weight = torch.zeros(SIZE, SIZE)
     tone_weight[: ROWS + 1] = 1
     return colour.clamp_min(0.004).log(), tone_weight
