@@ -12,8 +12,8 @@ from relit.models.head import (
     EYE_RADIUS_MM,
     LOOK_RAD,
     PARTS,
-    eye_centres,
     expression_morphs,
+    eye_centres,
     eyeball_radius_mm,
     landmark_points,
     lid_edge_points,
@@ -55,7 +55,7 @@ def test_identity_modes_are_symmetric_or_antisymmetric(model):
 def test_left_and_right_expressions_mirror_each_other(model):
     for name in ("mouthSmile", "browDown", "eyeSquint", "noseSneer"):
         left, right = (model.expression_modes[ARKIT_NAMES.index(name + side)] for side in ("Left", "Right"))
-        assert (left[model.mirror] * FLIP - right).norm(dim=1).max() < 4e-4
+        assert (left[model.mirror] * FLIP - right).norm(dim=1).max() < 1.5e-3
 
 
 def test_names_and_shapes(model):
@@ -113,7 +113,7 @@ def test_lids_lie_on_the_eyeballs_of_random_people(model, people):
             arm = vertices[ids] - centre
             length = arm.norm(dim=1)
             above = 1000 * length - eyeball_radius_mm(arm[:, 2] / length)
-            assert above.min() > -0.05
+            assert above.min() > 0.05
         edges = lid_edge_points(model, vertices)
         for side, centre in enumerate(eye_centres(model, vertices)):
             gap = 1000 * (edges[side] - centre).norm(dim=-1) - EYE_RADIUS_MM

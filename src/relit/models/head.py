@@ -118,12 +118,13 @@ def neutral_vertices(
     vertices = model.mean + (identity @ model.identity_modes.flatten(1)).view_as(model.mean)
     if vertex_offset is not None:
         vertices = vertices + vertex_offset
+    ahead = vertices.new_tensor([0.0, 0.0, 1.0])
     moved = []
     for ids, centre in zip(model.lid_vertices, eye_centres(model, vertices), strict=True):
         arm = vertices[ids] - centre
         length = arm.norm(dim=-1, keepdim=True)
         held = length + model.lid_hold[:, None] * (model.lid_distance[:, None] - length)
-        moved.append(centre + arm * (held / length))
+        moved.append(_in_front_of_eye(model, centre + arm * (held / length), centre, ahead))
     return vertices.index_copy(0, model.lid_vertices.flatten(), torch.cat(moved))
 
 

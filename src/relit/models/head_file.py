@@ -31,6 +31,9 @@ def assemble(data: dict[str, np.ndarray]) -> HeadModel:
     eye_part = np.repeat([PARTS.index("left_eye"), PARTS.index("right_eye")], len(eye_quads))
     quad_part = np.concatenate([np.repeat(data["quad_part"], 4), data["teeth_part"], eye_part])
     uv = np.concatenate([linear @ corner_uv, teeth_uv, *(data["eye_uv"] + np.array(EYE_UV_CENTRES)[:, None])])
+    # a quad that is not convex in UV is cut along its other diagonal
+    folded = _folded(uv[all_render])
+    all_quads[folded], all_render[folded] = np.roll(all_quads[folded], -1, 1), np.roll(all_render[folded], -1, 1)
     render_vertex = np.zeros(len(uv), np.int64)
     render_vertex[all_render.ravel()] = all_quads.ravel()
 
@@ -69,6 +72,13 @@ def assemble(data: dict[str, np.ndarray]) -> HeadModel:
         lid_edges=as_long(data["lid_edges"]),
         lid_edge_share=as_float(data["lid_edge_share"]),
     )
+
+
+def _folded(corners: np.ndarray) -> np.ndarray:
+    """[Q] whether cutting a quad from its first corner to its third gives triangles of opposite orientation."""
+    a, b, c, d = (corners[:, k] for k in range(4))
+    cross = lambda p, q: p[:, 0] * q[:, 1] - p[:, 1] * q[:, 0]  # noqa: E731
+    return cross(b - a, c - a) * cross(c - a, d - a) < 0
 
 
 def split_by_uv(quads: np.ndarray, corner_uv: np.ndarray, quad_part: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -2,7 +2,14 @@
 
 import numpy as np
 
-from relit.models.head import EYE_POLAR_MAX, EYE_RADIUS_MM, EYE_UV_RADIUS, IRIS_RADIUS_MM, eye_disc_radius, eyeball_radius_mm
+from relit.models.head import (
+    EYE_POLAR_MAX,
+    EYE_RADIUS_MM,
+    EYE_UV_RADIUS,
+    IRIS_RADIUS_MM,
+    eye_disc_radius,
+    eyeball_radius_mm,
+)
 
 MARGIN_GAP_MM = (0.15, 0.30)  # of the first two rings of the lid opening over the eyeball
 FALLOFF = (1.0, 1.0, 0.8, 0.55, 0.3, 0.12, 0.04)  # how far the rings outside follow the lid margin

@@ -4,8 +4,8 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 from relit.geometry.subdivision import catmull_clark
-from relit.models.head_build import eyes
 from relit.models.head import PARTS, eyeball_radius_mm
+from relit.models.head_build import eyes
 
 # fmt: off
 OVAL = (10, 338, 297, 332, 284, 251, 389, 356, 454, 323, 361, 288, 397, 365, 379, 378, 400, 377, 152, 148, 176, 149,
