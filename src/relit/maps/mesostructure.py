@@ -109,7 +109,7 @@ def pores_mm(height: int, width: int, amounts: dict[str, np.ndarray], seed: int)
 
 
 def undulation_mm(height: int, width: int, seed: int) -> np.ndarray:
-    """(H, W) gentle unevenness of 2 to 5 mm wavelength, standard deviation 1: what keeps highlights from looking cast."""
+    """(H, W) gentle unevenness of 2 to 5 mm wavelength, standard deviation 1; keeps highlights from looking cast."""
     noise = np.random.default_rng(seed).standard_normal((512, 512)).astype(np.float32)
     soft = cv2.GaussianBlur(noise, (0, 0), 2.2, sigmaY=1.5, borderType=cv2.BORDER_REFLECT)
     return cv2.resize(soft / soft.std(), (width, height), interpolation=cv2.INTER_CUBIC)

@@ -13,10 +13,10 @@ from scipy.ndimage import distance_transform_edt
 from relit.models import registry
 from relit.models.eye_texture import eye_albedo
 from relit.models.head import PARTS, HeadModel, load_head_model
-from relit.models.regions import REGIONS, draw_regions, draw_outline, landmark_uv, uv_positions
+from relit.models.regions import REGIONS, draw_outline, draw_regions, landmark_uv, uv_positions
 from relit.models.skin import TONE_NAMES, tone_colour
 from relit.models.skin_portraits import unwrapped_portraits
-from relit.models.skin_transfer import base_maps, carry_skin
+from relit.models.skin_transfer import base_texture, carry_skin
 
 SIZE = 512
 ROWS = 450  # of 512: the skin; the strip begins at v = 0.88
@@ -72,12 +72,17 @@ def build_skin(data: Path, output: Path) -> dict[str, float]:
         "mode_rows": torch.tensor(ROWS),
     }
     save_file({key: value.contiguous() for key, value in tensors.items()}, output)
-    return {"skins": int((weights > 0).sum()), "portraits": len(faces), "modes": len(stack), "variance_explained": round(float(explained), 3)}
+    return {
+        "skins": int((weights > 0).sum()),
+        "portraits": len(faces),
+        "modes": len(stack),
+        "variance_explained": round(float(explained), 3),
+    }
 
 
 def _details(data: Path, head: HeadModel, masks: dict) -> tuple[np.ndarray, np.ndarray]:
     """(N, S, S, 3) log albedo of each skin relative to its own tone, cleaned and symmetric, and (N,) weights."""
-    texture, _ = base_maps(head, data / "makehuman_mesh" / "base.obj", SIZE)
+    texture = base_texture(head, data / "makehuman_mesh" / "base.obj", SIZE)
     folder = data / "makehuman_skins"
     crop = json.loads((folder / "crop.json").read_text())
     holes = _holes(head)
@@ -108,7 +113,8 @@ def _portrait_details(data: Path, head: HeadModel, masks: dict) -> np.ndarray:
     # light and wrinkles of an expression would pass for pigment, so bare skin counts little, hair and lips fully
     around_brows = np.clip(2 * cv2.GaussianBlur(masks["brows"], (0, 0), 7, sigmaY=5), 0, 1)
     whiskers = masks["beard"] * np.exp(-((((np.arange(SIZE) + 0.5) / SIZE - 0.5) / 0.13) ** 4))
-    told = np.maximum.reduce([0.75 * around_brows, masks["lips"], 0.7 * whiskers, 0.5 * masks["eyelids"], 0.3 * masks["under_eye"]])
+    around_eyes = np.maximum(0.5 * masks["eyelids"], 0.3 * masks["under_eye"])
+    told = np.maximum.reduce([0.75 * around_brows, masks["lips"], 0.7 * whiskers, around_eyes])
     keep = keep * cv2.GaussianBlur(np.maximum(told, 0.15), (0, 0), 3)[..., None]
     bare = masks["face"] * (1 - np.clip(1.5 * cv2.dilate(masks["brows"], np.ones((9, 11))), 0, 1))
     for name in ("lips", "eyelids", "nostrils", "beard"):
@@ -219,7 +225,7 @@ def _painted_mean(head: HeadModel, masks: dict) -> np.ndarray:
 
 
 def _brows(masks: dict, photographed: np.ndarray) -> np.ndarray:
-    """(S, S) hair density of the mean brows, 1 in their densest fifth: what is darker than skin around the landmarks' brows."""
+    """(S, S) hair density of the mean brows, 1 in their densest fifth: what is dark around the landmarks' brows."""
     around = np.clip(2 * cv2.GaussianBlur(masks["brows"], (0, 0), 6, sigmaY=4), 0, 1) * (1 - masks["eyelids"])
     darker = np.clip(-photographed.mean(-1) - 0.05, 0, None) * around
     return np.clip(darker / np.quantile(darker[darker > 0.05], 0.8), 0, 1).astype(np.float32)
@@ -262,8 +268,9 @@ def _strip(head: HeadModel) -> tuple[torch.Tensor, torch.Tensor]:
         else:
             colour[here] = _FLESH[name](points, low, high)
     # between the charts the nearest colour goes on, so that nothing foreign bleeds into teeth and eyes
-    nearest = distance_transform_edt(colour[ROWS + 1 :, :, 0].isnan().numpy(), return_distances=False, return_indices=True)
-    colour[ROWS + 1 :] = colour[ROWS + 1 :][tuple(torch.from_numpy(nearest))]
+    below = colour[ROWS + 1 :]
+    nearest = distance_transform_edt(below[..., 0].isnan().numpy(), return_distances=False, return_indices=True)
+    colour[ROWS + 1 :] = below[tuple(torch.from_numpy(nearest))]
     tone_weight = torch.zeros(SIZE, SIZE)
     tone_weight[: ROWS + 1] = 1
     return colour.clamp_min(0.004).log(), tone_weight
@@ -305,18 +312,21 @@ _FLESH = {
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, required=True, help="folder with makehuman_skins, makehuman_mesh and portraits")
+    parser.add_argument("--data", type=Path, required=True, help="with makehuman_skins, makehuman_mesh, portraits")
     given = parser.parse_args()
     metrics = build_skin(given.data, registry.assets_folder() / "skin.safetensors")
     registry.record(
         "skin",
         "skin.safetensors",
         licence="CC0-1.0 AND MIT",
-        sources=["MakeHuman skins and base mesh (CC0: MakeHuman core, darthfurby, OnlyTheGhosts, skalldyrssuppe, "
-                 "MargaretToigo, Mindfront)", "SFHQ portrait collages (MIT, (c) 2022 David Beniaguev), 143 labelled adults"],
+        sources=[
+            "MakeHuman skins and base mesh (CC0: MakeHuman core, darthfurby, OnlyTheGhosts, skalldyrssuppe, "
+            "MargaretToigo, Mindfront)",
+            "SFHQ portrait collages (MIT, (c) 2022 David Beniaguev), 156 labelled adults",
+        ],
         command="python -m relit.models.build_skin --data FOLDER",
         metrics=metrics,
-    )  # fmt: skip
+    )
     print(json.dumps(metrics))
 
 

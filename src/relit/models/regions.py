@@ -88,7 +88,7 @@ def draw_regions(model: HeadModel, size: int) -> Tensor:
         masks[name] = masks[name] * (part == PARTS.index("skin"))
     for name, parts in _STRIP.items():
         wanted = np.isin(part, [PARTS.index(p) for p in parts]).astype(np.uint8)
-        masks[name] = cv2.dilate(wanted, np.ones((3, 3), np.uint8)) * (part != PARTS.index("skin"))
+        masks[name] = cv2.dilate(wanted, np.ones((5, 5), np.uint8)) * (part != PARTS.index("skin"))
     return torch.from_numpy(np.stack([masks[name] for name in REGIONS]).astype(np.float32))
 
 

@@ -1,6 +1,5 @@
 """Carries the MakeHuman skin textures to the head's UV layout (build time only)."""
 
-import json
 from pathlib import Path
 
 import cv2
@@ -72,8 +71,8 @@ def match_quads(quads: np.ndarray, others: np.ndarray, start: tuple[int, int, in
     return np.vectorize(partner.__getitem__)(quads)
 
 
-def base_maps(model: HeadModel, base: Path, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """(S, S, 2) MakeHuman texture coordinate (v up) and (S, S, 3) base-mesh position of each skin texel, NaN outside."""
+def base_texture(model: HeadModel, base: Path, size: int) -> np.ndarray:
+    """(S, S, 2) MakeHuman texture coordinate (v up) of each skin texel, NaN outside."""
     points, coordinates, faces, texture_faces = read_obj(base)
     quads = control_quads(model)
     matched = _match_from_nose(model, quads, points, faces)
@@ -82,17 +81,17 @@ def base_maps(model: HeadModel, base: Path, size: int) -> tuple[np.ndarray, np.n
         for face, texture in zip(faces.tolist(), texture_faces.tolist(), strict=True)
     }
     corner = np.array([[texture_of[tuple(sorted(face))][v] for v in face] for face in matched.tolist()])
-    values = np.concatenate([coordinates[corner], points[matched]], -1)  # [Q, 4, 5]
+    values = coordinates[corner]  # [Q, 4, 2]
     middle = (values + np.roll(values, -1, 1)) / 2
     centre = np.repeat(values.mean(1, keepdims=True), 4, 1)
-    fine = np.stack([values, middle, centre, np.roll(middle, 1, 1)], 2).reshape(-1, 4, 5)  # as catmull_clark orders
-    triangles = fine[:, [0, 1, 2, 0, 2, 3]].reshape(-1, 3, 5)
+    fine = np.stack([values, middle, centre, np.roll(middle, 1, 1)], 2).reshape(-1, 4, 2)  # as catmull_clark orders
+    triangles = fine[:, [0, 1, 2, 0, 2, 3]].reshape(-1, 3, 2)
     on_skin = model.part == 0
     triangle, barycentric = rasterise_uv(model.uv, model.render_triangles[on_skin], size, size)
     picked = triangles[triangle.clamp_min(0).numpy()]
     found = (picked * barycentric.numpy()[..., None]).sum(2)
     found[triangle.numpy() < 0] = np.nan
-    return found[..., :2], found[..., 2:]
+    return found
 
 
 def _match_from_nose(model: HeadModel, quads: np.ndarray, points: np.ndarray, faces: np.ndarray) -> np.ndarray:
@@ -121,7 +120,7 @@ def carry_skin(path: Path, texture: np.ndarray, crop: dict) -> np.ndarray:
 
     Args:
         path: picture file, a crop of the full texture.
-        texture: (S, S, 2) texture coordinates from `base_maps`.
+        texture: (S, S, 2) texture coordinates from `base_texture`.
         crop: the content of crop.json.
     """
     width, height = crop["full_texture_px"]
