@@ -2,46 +2,63 @@
 
 import math
 
+import cv2
 import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from relit.maps.pyramid import blur, weighted_blur
-from relit.maps.unwrap import Unwrapped
+from relit.maps.unwrap import Unwrapped, smoothstep
 
-DARKEST = 0.06  # of the median irradiance: texels in deeper shadow are left to the completion
+DARKEST = 0.12  # of the median irradiance: texels in deeper shadow are left to the completion
 CLIPPED = (0.88, 0.99)  # sensor value between no doubt and full doubt about a highlight
 BROAD, FINE = 0.035, 0.012  # of the map's width: scales at which left-over light is told from skin
-HUE_RANGE = 0.10  # log units by which a broad difference in hue may exceed the person's middle one
 KEPT_BRIGHTENING = 0.35  # how much of a broad symmetric brightening is skin; the rest is highlight
+GLOSS_WIDTH = 0.0015  # of the map's width: colours are noisier than lightness
 
 
-def delight(seen: Unwrapped, base: Float[Tensor, "H W 3"]) -> tuple[Float[Tensor, "H W 3"], Float[Tensor, "H W"]]:
+def delight(
+    seen: Unwrapped, base: Float[Tensor, "H W 3"], plain: Float[Tensor, "H W"]
+) -> tuple[Float[Tensor, "H W 3"], Float[Tensor, "H W"]]:
     """The log ratio between the photo's albedo and the statistical one, and its confidence.
 
     Args:
         base: albedo of the statistical skin model with the fitted coefficients.
+        plain: [0, 1] where skin has the colour of skin: without lips, brows, beard.
 
-    What the smooth fitted light cannot explain (cast shadows, clipped highlights) is separated by two facts: skin is
-    about symmetric and light seldom is, and highlights only brighten. The broad part of the log ratio loses its
-    left-right difference and most of its brightening; fine detail stays as it is.
+    What the fitted light cannot explain is told from skin by three facts. Highlights have the colour of the light, so
+    they wash the skin's colour out. Skin is about symmetric, light seldom is. Highlights only brighten. The broad part
+    of the log ratio loses its left-right difference and most of its brightening; fine detail stays as it is.
 
+    Source: highlights by the dichromatic model, Shafer 1985.
     Differs: AvatarMe (Lattas et al. 2020) learns this step; here it follows from the model and symmetry.
     """
-    certain = seen.confidence > 0.5
-    floor = DARKEST * seen.irradiance[certain].median().clamp_min(1e-3) if certain.any() else 0.05
+    trusted = seen.confidence > 0.5
+    floor = DARKEST * float(seen.irradiance[trusted].median()) if trusted.any() else 0.05
     diffuse = torch.maximum(seen.radiance - seen.specular, 0.25 * seen.radiance)
-    albedo = diffuse * math.pi / seen.irradiance.clamp_min(float(floor))
-    clipped = _smoothstep(*CLIPPED, seen.radiance.amax(-1)) * 0.8
-    dark = 1 - _smoothstep(float(floor) * 0.5, float(floor) * 2, seen.irradiance.mean(-1))
+    albedo = diffuse * math.pi / seen.irradiance.clamp_min(floor)
+    albedo = _without_gloss(albedo, base, seen.confidence * plain)
+    clipped = smoothstep(*CLIPPED, seen.radiance.amax(-1)) * 0.8
+    dark = 1 - smoothstep(floor * 0.8, floor * 2.5, seen.irradiance.amin(-1))
     confidence = seen.confidence * (1 - clipped) * (1 - dark)
     ratio = (albedo.clamp(5e-3, 1.2) / base.clamp_min(5e-3)).log().clamp(-1.6, 1.2)
-    # In the shade of the brow, nose and lips the colour of the little light that arrives is a guess: keep its brightness
-    shaded = 1 - _smoothstep(0.35, 0.85, seen.visibility)[..., None] * 0.9
-    grey = ratio.mean(-1, keepdim=True)
-    ratio = grey + (ratio - grey) * (1 - shaded * 0.8)
     return torch.from_numpy(_without_light(ratio.numpy(), confidence.numpy())), confidence
+
+
+def _without_gloss(albedo: Tensor, base: Tensor, skin: Tensor) -> Tensor:
+    """The albedo less the white that was mixed to the skin's own colour, where `skin` has that colour."""
+    certain = skin > 0.5
+    if certain.sum() < 1000:
+        return albedo
+    own = base * (albedo[certain] / base[certain])[::7].median(0).values
+    own = own / own.norm(dim=-1, keepdim=True).clamp_min(1e-6)
+    across = torch.ones(3) - own.sum(-1, keepdim=True) * own  # the part of white that skin of this colour cannot show
+    white = (albedo * across).sum(-1) / (across**2).sum(-1).clamp_min(0.02)
+    usual = white[certain][::7].quantile(torch.tensor([0.5, 0.75]))
+    excess = (white - usual[1] - 0.5 * (usual[1] - usual[0])).clamp_min(0) * skin
+    smooth = torch.from_numpy(cv2.GaussianBlur(excess.numpy(), (0, 0), max(0.5, GLOSS_WIDTH * skin.shape[1])))
+    return torch.maximum(albedo - smooth[..., None], 0.4 * albedo)
 
 
 def _without_light(ratio: np.ndarray, confidence: np.ndarray) -> np.ndarray:
@@ -50,23 +67,11 @@ def _without_light(ratio: np.ndarray, confidence: np.ndarray) -> np.ndarray:
     result = ratio
     for scale, strength in ((BROAD, 1.0), (FINE, 0.6)):
         broad = weighted_blur(result, confidence, scale * width)
-        trust = np.clip(blur(confidence, scale * width), 0, 1)[..., None]
-        other, other_trust = broad[:, ::-1], trust[:, ::-1]
-        both = np.minimum(trust, other_trust)
-        lopsided = 0.5 * (broad - other) * np.minimum(both * 2, 1)
-        result = result - strength * lopsided
-    # The statistical skin knows how lips, cheeks and beards differ in hue; a broad difference beyond that is light.
-    broad = weighted_blur(result, confidence, FINE * width)
-    hue = broad - broad.mean(-1, keepdims=True)
-    middle = np.median(hue[confidence > 0.5], 0) if (confidence > 0.5).any() else np.zeros(3, np.float32)
-    limited = middle + HUE_RANGE * np.tanh((hue - middle) / HUE_RANGE)
-    result = result - (hue - limited)
+        trust = blur(confidence, scale * width)[..., None]
+        both = np.minimum(trust, trust[:, ::-1])
+        result = result - 0.5 * strength * np.minimum(both * 2, 1) * (broad - broad[:, ::-1])
     broad = weighted_blur(result, confidence, BROAD * width)
-    level = np.median(broad[confidence > 0.5], 0) if (confidence > 0.5).any() else np.zeros(3, np.float32)
+    certain = confidence > 0.5
+    level = np.median(broad[certain][::7], 0) if certain.any() else np.zeros(3, np.float32)
     over = np.maximum((broad - level).min(-1, keepdims=True), 0)  # brighter in every channel: white light on top
     return (result - (1 - KEPT_BRIGHTENING) * over).astype(np.float32)
-
-
-def _smoothstep(low: float, high: float, x: Tensor) -> Tensor:
-    t = ((x - low) / (high - low)).clamp(0, 1)
-    return t * t * (3 - 2 * t)

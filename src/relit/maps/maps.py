@@ -7,17 +7,23 @@ from torch import Tensor
 from torch.nn.functional import interpolate as resize
 
 from relit.geometry.uv import dilate
+from relit.maps.bare_skin import SIDE, find_bare_skin
 from relit.maps.complete import complete
 from relit.maps.delight import delight
 from relit.maps.infer import infer_surface
-from relit.maps.unwrap import texels, unwrap
+from relit.maps.solid_noise import solid_noise
+from relit.maps.unwrap import texels, unwrap, view_of
 from relit.models.head import HeadModel, neutral_vertices
+from relit.models.regions import region_masks
 from relit.models.skin import load_skin_model, skin_albedo
 from relit.render.occlusion import ambient_occlusion, light_transfer
-from relit.render.rasterise import interpolate
+from relit.render.rasterise import Fragments, interpolate
 from relit.types import FaceFit, Observation, ReflectanceMaps
 
-GUTTER = 16  # texels
+SMOOTH_SIDE = 512  # texels: enough for what varies no faster than the mesh
+MARKED = ("brows", "lips", "eyelids", "nostrils", "beard")  # not of the plain colour of skin
+STUBBLE = 0.45  # how far shaved hair takes the scalp from the colour of skin to that of hair
+STUBBLE_MM, STUBBLE_CONTRAST = 0.7, 0.16
 
 
 def build_maps(
@@ -36,25 +42,35 @@ def build_maps(
         step: told (done, total) as the work goes on.
     """
     total = len(fits) + 3
-    fragments = texels(model, *size)
+    fragments, small = texels(model, *size), texels(model, SIDE, SIDE)
     base = _enlarged(skin_albedo(load_skin_model(), fits[0].albedo), size)
-    weighted, weight, confidence = torch.zeros(*size, 3), torch.zeros(size), torch.zeros(size)
+    masks = region_masks(*size)
+    plain = 1 - torch.stack([masks[name] for name in MARKED]).amax(0)
+    weighted, weight, confidence, hair = torch.zeros(*size, 3), torch.zeros(size), torch.zeros(size), []
     for index, (observation, fit) in enumerate(zip(observations, fits, strict=True)):
-        ratio, trust = delight(unwrap(model, observation, fit, fragments), base)
+        view = view_of(model, fit)
+        bare = find_bare_skin(unwrap(model, observation, view, small))
+        seen = unwrap(model, observation, view, fragments)
+        seen.confidence.mul_(_enlarged(bare.mask[..., None], size)[..., 0])
+        ratio, trust = delight(seen, base, plain)
         # a sharp preference for the better view, so that two slightly misplaced views do not blur each other
-        weighted += ratio * (trust**4)[..., None]
-        weight += trust**4
+        preference = (trust**4)[..., None]
+        weighted += ratio * preference
+        weight += preference[..., 0]
         confidence = torch.maximum(confidence, trust)
+        hair += [bare.hair_colour] if bare.hair_colour is not None else []
         step(index + 1, total)
-    albedo = complete(weighted / weight.clamp_min(1e-8)[..., None], confidence, base, seed)
-    covered = fragments.triangle >= 0
-    albedo = dilate(albedo, covered, GUTTER)
+    position_mm = 1000 * interpolate(model.mean, model.triangles, fragments)
+    ratio = complete(weighted / weight.clamp_min(1e-8)[..., None], confidence, position_mm, plain, seed)
+    strip = sum(masks[name] for name in ("eyes", "teeth", "tongue", "cavities")).clamp(0, 1)
+    albedo = base * (ratio * (1 - strip)[..., None]).exp()
+    if hair:
+        albedo = _with_stubble(albedo, torch.stack(hair).mean(0), masks["scalp"] * (1 - confidence), position_mm, seed)
+    albedo = albedo.clamp(0, 1)
     step(len(fits) + 1, total)
     surface = infer_surface(albedo, confidence, seed)
     step(len(fits) + 2, total)
-    neutral = neutral_vertices(model, fits[0].identity, fits[0].vertex_offset)
-    visibility = ambient_occlusion(light_transfer(neutral, model.triangles))
-    occlusion = dilate(interpolate(visibility[:, None], model.triangles, fragments), covered, GUTTER)
+    occlusion = _occlusion(model, fits[0], size)
     step(total, total)
     return ReflectanceMaps(
         diffuse_albedo=albedo,
@@ -63,11 +79,33 @@ def build_maps(
         diffuse_normal=surface.diffuse_normal,
         specular_normal=surface.specular_normal,
         displacement_mm=surface.displacement_mm,
-        occlusion=occlusion[..., 0],
+        occlusion=occlusion,
         confidence=confidence,
     )
 
 
+def _with_stubble(albedo: Tensor, hair: Tensor, scalp: Tensor, position_mm: Tensor, seed: int) -> Tensor:
+    """The albedo with the shadow of short shaved hair on the scalp."""
+    grown = scalp > 0
+    dots = torch.from_numpy(solid_noise(position_mm[grown].numpy(), STUBBLE_MM, 16 * seed + 15))
+    amount = (STUBBLE * scalp[grown] * (1 + STUBBLE_CONTRAST / STUBBLE * dots)).clamp(0, 1)[:, None]
+    result = albedo.clone()
+    result[grown] = albedo[grown].clamp_min(1e-3) ** (1 - amount) * hair.clamp_min(0.01) ** amount
+    return result
+
+
+def _occlusion(model: HeadModel, fit: FaceFit, size: tuple[int, int]) -> Tensor:
+    """(H, W) ambient visibility of the neutral head."""
+    neutral = neutral_vertices(model, fit.identity, fit.vertex_offset)
+    visibility = ambient_occlusion(light_transfer(neutral, model.triangles))
+    smooth = min(size[0], SMOOTH_SIDE), min(size[1], SMOOTH_SIDE)
+    fragments: Fragments = texels(model, *smooth)
+    baked = interpolate(visibility[:, None], model.triangles, fragments)
+    return _enlarged(dilate(baked, fragments.triangle >= 0, 8), size)[..., 0]
+
+
 def _enlarged(texture: Tensor, size: tuple[int, int]) -> Tensor:
+    """The texture at another size, half-integer texel centres, within its own range of values."""
     planes = texture.detach().permute(2, 0, 1)[None]
-    return resize(planes, size, mode="bicubic", align_corners=False)[0].permute(1, 2, 0).clamp(1e-3, 1)
+    large = resize(planes, size, mode="bicubic", align_corners=False)[0].permute(1, 2, 0).contiguous()
+    return large.clamp(float(texture.min()), float(texture.max()))

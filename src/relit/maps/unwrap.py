@@ -9,22 +9,34 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from relit.appearance.brdf import environment_reflectance
-from relit.appearance.lighting import specular_radiance
-from relit.geometry.camera import camera_centre, cropped, project
+from relit.geometry.camera import camera_centre, project
 from relit.geometry.mesh import vertex_normals
 from relit.geometry.uv import rasterise_uv
 from relit.models.head import HeadModel, neutral_vertices, posed_vertices
-from relit.render.occlusion import ambient_occlusion, light_transfer
+from relit.render.occlusion import light_transfer
 from relit.render.rasterise import Fragments, interpolate, rasterise
-from relit.render.shade import specular_visibility
+from relit.render.render import vertex_light
 from relit.types import Camera, FaceFit, Observation
 
-SKIN_F0, SKIN_ROUGHNESS = 0.028, 0.5
 DEPTH_PX = 1024  # longer side of the depth picture that decides visibility
-DEPTH_SLACK_M = 0.0015
+DEPTH_SLACK_M = 0.001
 GRAZING = (0.12, 0.55)  # cosine to the camera between no trust and full trust
 RIM_M = 0.004  # texels this near to an occluding contour mix with what lies behind
+RIM_STEP_M = 0.02  # a depth step as large as this is an occluding contour
+FACE_WEIGHT = (0.02, 0.3)  # of the head model, between no trust and full trust
+ROWS_AT_ONCE = 512
+
+
+@dataclass(frozen=True)
+class View:
+    """What one fit says about every vertex of the head model."""
+
+    camera: Camera
+    exposure: Float[Tensor, "3"]
+    pixels: Float[Tensor, "V 3"]  # x, y in the photo and depth in metres
+    facing: Float[Tensor, "V"]  # cosine between the normal and the camera
+    irradiance: Float[Tensor, "V 3"]  # of the fitted light, with self-shadowing
+    specular: Float[Tensor, "V 3"]  # reflected towards the camera
 
 
 @dataclass(frozen=True)
@@ -32,10 +44,10 @@ class Unwrapped:
     """One photo carried to the UV layout, with the light that the fit explains."""
 
     radiance: Float[Tensor, "H W 3"]  # linear, exposure removed
-    irradiance: Float[Tensor, "H W 3"]  # of the fitted light, with self-shadowing
-    specular: Float[Tensor, "H W 3"]  # reflected towards the camera
-    confidence: Float[Tensor, "H W"]  # [0, 1]
-    visibility: Float[Tensor, "H W"]  # [0, 1] of the environment, 1 on open surfaces
+    irradiance: Float[Tensor, "H W 3"]
+    specular: Float[Tensor, "H W 3"]
+    visible: Float[Tensor, "H W"]  # [0, 1] how well the camera sees the texel, whatever covers it
+    confidence: Float[Tensor, "H W"]  # [0, 1] trust that the radiance is that of the skin
 
 
 def texels(model: HeadModel, rows: int, columns: int) -> Fragments:
@@ -44,8 +56,25 @@ def texels(model: HeadModel, rows: int, columns: int) -> Fragments:
     return Fragments(triangle, barycentric, torch.zeros(()))
 
 
-def unwrap(model: HeadModel, observation: Observation, fit: FaceFit, fragments: Fragments) -> Unwrapped:
-    """The photo at every texel of the skin, filtered to the texel's footprint, with its trust.
+def view_of(model: HeadModel, fit: FaceFit) -> View:
+    """The posed head of a fit as the camera sees it, under the fitted light, shaded as the fit does."""
+    neutral = neutral_vertices(model, fit.identity, fit.vertex_offset)
+    vertices = posed_vertices(model, neutral, fit.expression, fit.gaze_rad)
+    normals = vertex_normals(vertices, model.triangles)
+    towards = torch.nn.functional.normalize(camera_centre(fit.camera) - vertices, dim=-1)
+    light = vertex_light(normals, normals, towards, fit.lighting, light_transfer(vertices, model.triangles))
+    return View(
+        camera=fit.camera,
+        exposure=fit.exposure,
+        pixels=project(fit.camera, vertices),
+        facing=(normals * towards).sum(-1),
+        irradiance=light[:, :3] * math.pi,
+        specular=light[:, 3:6],
+    )
+
+
+def unwrap(model: HeadModel, observation: Observation, view: View, fragments: Fragments) -> Unwrapped:
+    """The photo at every texel of the skin, filtered to the texel's footprint, with its trust; 0 where it is not seen.
 
     Trust is the product of visibility (depth test), facing (smooth between two grazing angles), distance to occluding
     contours, and the observation's skin mask.
@@ -53,99 +82,120 @@ def unwrap(model: HeadModel, observation: Observation, fit: FaceFit, fragments: 
     Source: texel footprints after Heckbert 1989, isotropic, over an area-averaged pyramid; bicubic where the photo is
     coarser than the map.
     """
-    vertices = posed_vertices(
-        model, neutral_vertices(model, fit.identity, fit.vertex_offset), fit.expression, fit.gaze_rad
-    )
-    pixels = project(fit.camera, vertices)
-    normals = vertex_normals(vertices, model.triangles)
-    towards = torch.nn.functional.normalize(camera_centre(fit.camera) - vertices, dim=-1)
-    facing = (normals * towards).sum(-1)
-    irradiance, specular, visibility = _light_at_vertices(model, vertices, normals, towards, fit)
-    sheet = interpolate(
-        torch.cat([pixels, facing[:, None], irradiance, specular, model.face_weight[:, None], visibility[:, None]], 1),
-        model.triangles,
-        fragments,
-    )
-    skin = (fragments.triangle >= 0) & (model.part[fragments.triangle.clamp_min(0)] == 0)
-    seen = skin & (sheet[..., 3] > GRAZING[0])
-    at = sheet[..., :2].numpy()
-    confidence = _smoothstep(*GRAZING, sheet[..., 3]) * seen
-    confidence = confidence * _visible(model, pixels, fit.camera, observation, at, sheet[..., 2])
-    confidence = confidence * torch.from_numpy(_remap(observation.skin_mask.numpy(), at, cv2.INTER_LINEAR))
-    confidence = confidence * _smoothstep(0.02, 0.3, sheet[..., 10])
-    radiance = _sample_footprint(observation.photo.linear.numpy(), at, seen.numpy())
-    return Unwrapped(
-        radiance=torch.from_numpy(radiance) / fit.exposure,
-        irradiance=sheet[..., 4:7],
-        specular=sheet[..., 7:10],
-        confidence=confidence,
-        visibility=sheet[..., 11],
-    )
+    rows, columns = fragments.triangle.shape
+    result = torch.zeros(rows, columns, 11)
+    pyramid = _pyramid(observation.photo.linear.numpy())
+    depths = _depth_picture(model, view, observation.face_box_px)
+    edge = _footprint_px(model, view, rows, columns)
+    per_vertex = torch.cat([view.pixels, view.irradiance, view.specular, model.face_weight[:, None]], 1)
+    for first in range(0, rows, ROWS_AT_ONCE):
+        part = slice(first, first + ROWS_AT_ONCE)
+        triangle, barycentric = fragments.triangle[part], fragments.barycentric[part]
+        whole = Fragments(triangle, barycentric, fragments.depth)
+        sheet = interpolate(torch.cat([view.pixels[:, :2], view.facing[:, None]], 1), model.triangles, whole)
+        skin = (triangle >= 0) & (model.part[triangle.clamp_min(0)] == 0)
+        seen = skin & (sheet[..., 2] > GRAZING[0]) & _inside(sheet[..., :2], view.camera.size_px)
+        if not seen.any():
+            continue
+        listed = Fragments(triangle[seen][:, None], barycentric[seen][:, None], fragments.depth)
+        values = interpolate(per_vertex, model.triangles, listed)[:, 0]
+        at, facing = values[:, :2].numpy(), sheet[..., 2][seen]
+        visible = smoothstep(*GRAZING, facing) * _visible(depths, at, values[:, 2], facing)
+        bare = torch.from_numpy(_read(observation.skin_mask.numpy(), at, cv2.INTER_LINEAR))
+        confidence = visible * bare * smoothstep(*FACE_WEIGHT, values[:, 9])
+        radiance = _read_footprint(pyramid, at, edge[listed.triangle[:, 0]].numpy()) / view.exposure
+        result[part][seen] = torch.cat([radiance, values[:, 3:9], visible[:, None], confidence[:, None]], 1)
+    return Unwrapped(result[..., :3], result[..., 3:6], result[..., 6:9], result[..., 9], result[..., 10])
 
 
-def _light_at_vertices(model, vertices, normals, towards, fit) -> tuple[Tensor, Tensor, Tensor]:
-    """(V, 3) irradiance and (V, 3) specular radiance of the fitted light, and (V,) ambient visibility."""
-    transfer = light_transfer(vertices, model.triangles)
-    visibility, sh = ambient_occlusion(transfer), fit.lighting.sh
-    cosine = (normals * towards).sum(-1).clamp_min(1e-3)
-    mirror = torch.nn.functional.normalize(2 * cosine[:, None] * normals - towards, dim=-1)
-    rough, f0 = torch.full_like(cosine, SKIN_ROUGHNESS), torch.full_like(cosine, SKIN_F0)
-    gloss = environment_reflectance(cosine, f0, rough) * specular_visibility(visibility, cosine, rough)
-    reflected = specular_radiance(sh, mirror, torch.tensor(SKIN_ROUGHNESS)).clamp_min(0)
-    return (transfer @ sh).clamp_min(0), reflected * gloss[:, None], visibility
+def smoothstep(low: float, high: float, x: Tensor) -> Tensor:
+    """0 below `low`, 1 above `high`, smooth between."""
+    t = ((x - low) / (high - low)).clamp(0, 1)
+    return t * t * (3 - 2 * t)
 
 
-def _visible(model, pixels, camera: Camera, observation: Observation, at: np.ndarray, depth: Tensor) -> Tensor:
-    """(H, W) in [0, 1]: whether the head itself leaves the texel in view, falling off towards occluding contours."""
-    left, top, right, bottom = observation.face_box_px
-    grow = 0.35 * max(right - left, bottom - top)
-    side = max(right - left, bottom - top) + 2 * grow
+def _inside(at: Tensor, size_px: tuple[int, int]) -> Tensor:
+    return ((at >= 0) & (at <= torch.tensor([float(v) for v in size_px]))).all(-1)
+
+
+@dataclass(frozen=True)
+class _DepthPicture:
+    """Depths of the head around the face, and where its pixels lie in the photo."""
+
+    nearest: np.ndarray  # (S, S) metres, 1000 outside the head
+    around: np.ndarray  # (S, S) nearest depth within the rim of an occluding contour
+    corner_px: np.ndarray
+    factor: float
+    pixel_m: float
+
+
+def _depth_picture(model: HeadModel, view: View, box_px: tuple[float, float, float, float]) -> _DepthPicture:
+    left, top, right, bottom = box_px
+    side = 1.7 * max(right - left, bottom - top)
     corner = ((left + right - side) / 2, (top + bottom - side) / 2)
     size = int(min(DEPTH_PX, max(128, math.ceil(side))))
-    view = cropped(camera, (*corner, corner[0] + side, corner[1] + side), (size, size))
     factor = size / side
-    moved = torch.cat([(pixels[:, :2] - torch.tensor(corner)) * factor, pixels[:, 2:]], 1)
+    moved = torch.cat([(view.pixels[:, :2] - torch.tensor(corner)) * factor, view.pixels[:, 2:]], 1)
     nearest = rasterise(moved, model.triangles, (size, size)).depth.numpy()
     nearest = np.where(np.isfinite(nearest), nearest, 1e3).astype(np.float32)
-    rim_px = max(1, round(RIM_M * float(view.focal_px / depth[depth > 0].median()) / 2))
-    local = (at - np.array(corner, np.float32)) * factor
-    # a texel counts as hidden when a nearer surface lies within the rim around it
-    eroded = cv2.erode(nearest, np.ones((2 * rim_px + 1, 2 * rim_px + 1), np.uint8))
-    exact = _remap(nearest, local, cv2.INTER_NEAREST)
-    around = _remap(eroded, local, cv2.INTER_LINEAR)
-    behind = depth.numpy() - exact
-    near_rim = depth.numpy() - around
-    hard = np.clip(1.5 - behind / DEPTH_SLACK_M, 0, 1)
-    soft = np.clip(1.5 - near_rim / 0.02, 0, 1)  # a step of two centimetres is another part of the head
+    pixel_m = float(view.pixels[:, 2].median() / (view.camera.focal_px * factor))
+    rim_px = max(1, round(RIM_M / pixel_m))
+    around = cv2.erode(nearest, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * rim_px + 1, 2 * rim_px + 1)))
+    return _DepthPicture(nearest, cv2.blur(around, (rim_px, rim_px)), np.array(corner, np.float32), factor, pixel_m)
+
+
+def _visible(depths: _DepthPicture, at: np.ndarray, depth: Tensor, facing: Tensor) -> Tensor:
+    """(P,) in [0, 1]: whether the head itself leaves a point in view, falling off towards occluding contours.
+
+    The depth test allows for the slope of the surface across the pixels of the depth picture.
+    """
+    local = (at - depths.corner_px) * depths.factor
+    cosine = facing.clamp_min(0.05).numpy()
+    slack = DEPTH_SLACK_M + 1.5 * depths.pixel_m * np.sqrt(np.maximum(1 - cosine**2, 0)) / cosine
+    hard = np.clip(2 - (depth.numpy() - _read(depths.nearest, local, cv2.INTER_NEAREST)) / slack, 0, 1)
+    # a point also counts as hidden when a much nearer surface lies within the rim around it
+    soft = np.clip(1.5 - (depth.numpy() - _read(depths.around, local, cv2.INTER_LINEAR)) / RIM_STEP_M, 0, 1)
     return torch.from_numpy((hard * soft).astype(np.float32))
 
 
-def _sample_footprint(picture: np.ndarray, at: np.ndarray, seen: np.ndarray) -> np.ndarray:
-    """(H, W, 3) the picture at pixel positions, blurred to each texel's footprint."""
-    across = np.linalg.norm(np.diff(at, axis=1, append=at[:, -1:]), axis=-1)
-    down = np.linalg.norm(np.diff(at, axis=0, append=at[-1:]), axis=-1)
-    footprint = np.sqrt(np.maximum(across * down, 1e-12))
-    level = np.clip(np.log2(np.maximum(footprint, 1)), 0, 6)
-    level[~seen] = 0
-    highest = int(math.ceil(float(np.quantile(level[seen], 0.995)))) if seen.any() else 0
-    result = _remap(picture, at, cv2.INTER_CUBIC)
-    layer = picture
-    for index in range(1, highest + 1):
-        height, width = layer.shape[:2]
-        layer = cv2.resize(layer, (max(1, width // 2), max(1, height // 2)), interpolation=cv2.INTER_AREA)
-        scale = np.array([layer.shape[1] / picture.shape[1], layer.shape[0] / picture.shape[0]], np.float32)
-        blend = np.clip(level - (index - 1), 0, 1)[..., None]
-        result = result * (1 - blend) + _remap(layer, at * scale, cv2.INTER_CUBIC) * blend
-    return np.maximum(result, 0).astype(np.float32)
+def _footprint_px(model: HeadModel, view: View, rows: int, columns: int) -> Tensor:
+    """(T,) edge of the square in the photo with the area that a texel of each triangle covers there."""
+    chart = model.uv[model.render_triangles] * torch.tensor([float(columns), float(rows)])
+    areas = []
+    for corner in (view.pixels[model.triangles][..., :2], chart):
+        first, second = corner[:, 1] - corner[:, 0], corner[:, 2] - corner[:, 0]
+        areas.append((first[:, 0] * second[:, 1] - first[:, 1] * second[:, 0]).abs())
+    return (areas[0] / areas[1].clamp_min(1e-6)).sqrt()
 
 
-def _remap(picture: np.ndarray, at: np.ndarray, method: int) -> np.ndarray:
-    """The picture at positions whose pixel centres are half-integers; edge pixels continue outside."""
-    x = np.ascontiguousarray(at[..., 0] - 0.5, np.float32)
-    y = np.ascontiguousarray(at[..., 1] - 0.5, np.float32)
-    return cv2.remap(np.ascontiguousarray(picture, np.float32), x, y, method, borderMode=cv2.BORDER_REPLICATE)
+def _pyramid(picture: np.ndarray) -> list[np.ndarray]:
+    """The picture and its area-averaged halves."""
+    layers = [picture]
+    while min(layers[-1].shape[:2]) > 16 and len(layers) < 7:
+        height, width = layers[-1].shape[:2]
+        layers.append(cv2.resize(layers[-1], (width // 2, height // 2), interpolation=cv2.INTER_AREA))
+    return layers
 
 
-def _smoothstep(low: float, high: float, x: Tensor) -> Tensor:
-    t = ((x - low) / (high - low)).clamp(0, 1)
-    return t * t * (3 - 2 * t)
+def _read_footprint(pyramid: list[np.ndarray], at: np.ndarray, footprint_px: np.ndarray) -> Tensor:
+    """(P, 3) the picture at pixel positions, averaged over each point's footprint."""
+    level = np.log2(np.maximum(footprint_px, 1)).clip(0, len(pyramid) - 1).astype(np.float32)
+    result = _read(pyramid[0], at, cv2.INTER_CUBIC)
+    full = np.array(pyramid[0].shape[1::-1], np.float32)
+    for index, layer in enumerate(pyramid[1:]):
+        coarse = np.flatnonzero(level > index)
+        if len(coarse):
+            scale = np.array(layer.shape[1::-1], np.float32) / full
+            blend = np.minimum(level[coarse] - index, 1)[:, None]
+            result[coarse] += blend * (_read(layer, at[coarse] * scale, cv2.INTER_CUBIC) - result[coarse])
+    return torch.from_numpy(np.maximum(result, 0))
+
+
+def _read(picture: np.ndarray, at: np.ndarray, method: int) -> np.ndarray:
+    """(P, ...) the picture at positions (P, 2) whose pixel centres are half-integers; edge pixels continue outside."""
+    columns = 1024  # OpenCV reads grids of less than 32768 rows
+    grid = np.full((-(-len(at) // columns) * columns, 2), 0.5, np.float32)
+    grid[: len(at)] = at
+    x, y = (np.ascontiguousarray(grid[:, axis].reshape(-1, columns) - 0.5) for axis in (0, 1))
+    values = cv2.remap(np.ascontiguousarray(picture, np.float32), x, y, method, borderMode=cv2.BORDER_REPLICATE)
+    return values.reshape(-1, *picture.shape[2:])[: len(at)]
