@@ -37,7 +37,7 @@ from relit.models.head_build.sources import MakeHuman, arkit_expression, read_ic
 from relit.models.registry import asset_path, assets_folder
 
 MODES, DRAWS, HELD_OUT, SEED = 170, 3000, 0.2, 7
-RIDGE = 40.0  # how strongly the jaws' affine maps are kept near translations
+RIDGE = 0.004  # how strongly the jaws' affine maps are kept near translations
 LIP_FALLOFF, LIP_GAP_MM = (1.0, 1.0, 1.0, 1.0, 0.85, 0.65, 0.45, 0.28, 0.15, 0.06), 1.5
 SCANNED = tuple(n for n in ARKIT_NAMES if n.startswith(("brow", "noseSneer", "cheekSquint", "cheekPuff")))  # from ICT
 STRENGTH = {"mouthSmile": 0.85, "mouthDimple": 0.7, "mouthPress": 0.6, "eyeSquint": 0.8}  # of MakeHuman's, after ICT's
@@ -269,14 +269,15 @@ def _assemble_arrays(learned: Population, makehuman: MakeHuman, scanned: dict, d
             expressions[:, first + ring * len(loop) : first + (ring + 1) * len(loop)] = share * expressions[:, loop]
 
     socket_quads = np.concatenate([eyes.socket_quads(loop, carried + s * size) for s, loop in enumerate(loops)])
-    socket_uv = np.stack([eyes.socket_uv(mean, q, len(loops[0]), centre) for q, centre in zip(np.split(socket_quads, 2), ((0.785, 0.941), (0.215, 0.941)), strict=True)])  # noqa: E501
+    discs = zip(np.split(socket_quads, 2), eyes.SOCKET_UV_CENTRES, strict=True)
+    socket_uv = np.stack([eyes.socket_uv(mean, q, len(loops[0]), centre) for q, centre in discs])
     all_quads = np.concatenate([quads, socket_quads])
     quad_part = np.concatenate([part, np.full(len(socket_quads), PARTS.index("eye_sockets"))]).astype(np.uint8)
     origin = _tragi(mean)
     lips = np.intersect1d(quads[part == 0], quads[part == PARTS.index("mouth")])
     teeth = data["teeth_mm"].astype(np.float64) + learned.mean[lips].mean(0) + TEETH_FORWARD_MM
     ball, ball_quads, ball_uv = eyes.eyeball()
-    jaws = np.concatenate([np.full(len(n), k) for k, n in enumerate((data["upper_teeth_base"], data["lower_teeth_base"]))])
+    jaws = np.repeat([0, 1], [len(data["upper_teeth_base"]), len(data["lower_teeth_base"])])
     base_teeth = makehuman.base[carried:] + (learned.mean - makehuman.base[:carried]).mean(0)
     arrays = {
         "mean_mm": (mean - origin).astype(np.float32),
@@ -304,7 +305,7 @@ def _assemble_arrays(learned: Population, makehuman: MakeHuman, scanned: dict, d
 
 
 def _closed_lips(points: np.ndarray, quads: np.ndarray, part: np.ndarray) -> np.ndarray:
-    """[V, 3] the displacement that brings the parted lips of the source together, half by the upper, half by the lower."""
+    """[V, 3] the displacement that brings the parted lips of the source together, each half way."""
     own = quads[(part == 0) | (part == PARTS.index("mouth"))]
     mouth = np.unique(quads[part == PARTS.index("mouth")])
     follow = _border(quads[part == 0])
@@ -353,16 +354,18 @@ def _affine(points: np.ndarray, fields: np.ndarray, ridge: float) -> np.ndarray:
     """[K, 4, 3] affine maps (per 100 mm) that fit displacement fields at points, linear part held small by `ridge`."""
     system = np.concatenate([points / 100, np.ones((len(points), 1))], 1)
     gram = system.T @ system + np.diag([ridge, ridge, ridge, 0.0])
-    return np.linalg.solve(gram, np.einsum("pd,kpc->dkc", system, fields).reshape(4, -1)).reshape(4, -1, 3).swapaxes(0, 1)
+    moments = np.einsum("pd,kpc->dkc", system, fields).reshape(4, -1)
+    return np.linalg.solve(gram, moments).reshape(4, -1, 3).swapaxes(0, 1)
 
 
 def _jaw_maps(skin: np.ndarray, modes: np.ndarray, teeth: np.ndarray) -> np.ndarray:
-    """[K, 2, 4, 3] how the jaws follow an identity: affine fits to the skin in front of the upper and the lower teeth."""
+    """[K, 2, 4, 3] how the jaws follow an identity: affine fits to the skin in front of their teeth."""
     middle = teeth[:, 1].mean()
     near = cKDTree(teeth).query(skin)[0] < 22
     upper = near & (skin[:, 1] > middle - 5)
     lower = near & (skin[:, 1] < middle + 5)
-    return np.stack([_affine(skin[m], modes[:, m], RIDGE / 10000 * m.sum()) for m in (upper, lower)], 1).astype(np.float32)
+    maps = [_affine(skin[m], modes[:, m], RIDGE * m.sum()) for m in (upper, lower)]
+    return np.stack(maps, 1).astype(np.float32)
 
 
 def main() -> None:

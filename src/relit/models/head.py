@@ -101,7 +101,7 @@ def load_head_model(name: str = "relit") -> HeadModel:
     if name != "relit":
         raise ValueError(f"the shipped head model is called 'relit', got {name!r}; see relit.models.head_import")
     with safe_open(asset_path("head"), framework="np") as file:
-        data = {key: file.get_tensor(key) for key in file.keys()}
+        data = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
         metadata = json.loads((file.metadata() or {}).get("relit", "{}"))
     if tuple(metadata.get("expressions", ())) != ARKIT_NAMES:
         raise ValueError("head.safetensors lists its expressions in another order than ARKIT_NAMES")

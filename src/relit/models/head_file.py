@@ -93,7 +93,7 @@ def teeth_field(points_mm: np.ndarray, lower: np.ndarray, maps: np.ndarray) -> n
     """[K, T, 3] displacements of teeth and gums (mm): two affine maps per mode, blended by the share of the lower jaw.
 
     Args:
-        maps: [K, 2, 4, 3] of the upper and the lower jaw; rows are the displacement per 100 mm along x, y, z and a shift.
+        maps: [K, 2, 4, 3] of the upper and the lower jaw; rows: displacement per 100 mm along x, y, z; a shift.
     """
     ones = np.concatenate([points_mm / 100, np.ones((len(points_mm), 1))], 1)
     upper = np.einsum("td,kdc->ktc", ones * (1 - lower)[:, None], maps[:, 0])

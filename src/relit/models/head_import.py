@@ -1,5 +1,6 @@
 """Linear head models that users bring: ICT-FaceKit (MIT) and Google's GNM Head (Apache-2.0), both free to download."""
 
+import itertools
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -117,7 +118,7 @@ def _obj_triangles(path: Path) -> np.ndarray:
         for line in file:
             if line.startswith("f "):
                 corners = [int(word.split("/")[0]) - 1 for word in line.split()[1:]]
-                faces += [[corners[0], a, b] for a, b in zip(corners[1:], corners[2:])]
+                faces += [[corners[0], a, b] for a, b in itertools.pairwise(corners[1:])]
     return np.array(faces, np.int64)
 
 

@@ -1,5 +1,7 @@
 """Eyeballs, eye sockets, and lids that lie on the eyeballs."""
 
+import itertools
+
 import numpy as np
 
 from relit.models.head import (
@@ -15,12 +17,13 @@ MARGIN_GAP_MM = (0.15, 0.30)  # of the first two rings of the lid opening over t
 FALLOFF = (1.0, 1.0, 0.8, 0.55, 0.3, 0.12, 0.04)  # how far the rings outside follow the lid margin
 SOCKET_POLAR = (0.55, 0.72, 0.86)  # rings behind the lids, between their edge and the back of the eyeball
 SOCKET_GAP_MM = 1.0
+SOCKET_UV_CENTRES, SOCKET_UV_RADIUS = ((0.785, 0.941), (0.215, 0.941)), 0.034
 SEGMENTS = 32
 LIMBUS_RING = 11  # of the rings below, counted from the pupil
 
 
 def eyeball(segments: int = SEGMENTS) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """A left eyeball about its centre, looking along +Z: vertices (mm), quads (outward), UV offsets from the disc's centre.
+    """A left eyeball about its centre, looking along +Z: vertices (mm), quads, UV from the disc's centre.
 
     Rings follow pupil, iris, limbus and sclera; the back, hidden in the socket, is open.
 
@@ -102,7 +105,7 @@ def lay_lids(points: np.ndarray, rings: np.ndarray, centre: np.ndarray) -> np.nd
 
 
 def socket(loop_points: np.ndarray, centre: np.ndarray) -> np.ndarray:
-    """[3 n + 1, 3] points that close the opening behind the eyeball: rings of the loop's n points, then the back pole."""
+    """[3 n + 1, 3] points that close the opening behind the eyeball: rings of n points, then the back pole."""
     arm = loop_points - centre
     length = np.linalg.norm(arm, axis=1, keepdims=True)
     polar = np.arccos(arm[:, 2:] / length)
@@ -120,20 +123,20 @@ def socket_quads(loop: np.ndarray, first: int) -> np.ndarray:
     count = len(loop)
     rings = [list(loop)] + [list(range(first + k * count, first + (k + 1) * count)) for k in range(len(SOCKET_POLAR))]
     quads = []
-    for outer, inner in zip(rings, rings[1:]):
+    for outer, inner in itertools.pairwise(rings):
         quads += [[outer[(s + 1) % count], outer[s], inner[s], inner[(s + 1) % count]] for s in range(count)]
     pole, last = first + len(SOCKET_POLAR) * count, rings[-1]
     quads += [[last[(s + 2) % count], last[s + 1], last[s], pole] for s in range(0, count, 2)]
     return np.array(quads)
 
 
-def socket_uv(points: np.ndarray, quads: np.ndarray, count: int, centre: tuple[float, float], radius: float = 0.034) -> np.ndarray:
+def socket_uv(points: np.ndarray, quads: np.ndarray, count: int, centre: tuple[float, float]) -> np.ndarray:
     """[Q, 4, 2] UV of a socket: a disc with the lid opening at its rim and the back pole in its middle."""
     loop = quads[:count, 1]
     new = np.setdiff1d(quads, loop)
     arm = points[loop] - points[loop].mean(0)
     azimuth = np.arctan2(arm[:, 1], arm[:, 0])
-    around = np.stack([np.cos(azimuth), -np.sin(azimuth) * 2 / 3], 1) * radius
+    around = np.stack([np.cos(azimuth), -np.sin(azimuth) * 2 / 3], 1) * SOCKET_UV_RADIUS
     uv = np.zeros((len(points), 2))
     for ring in range(len(SOCKET_POLAR) + 1):
         place = loop if ring == 0 else new[(ring - 1) * count : ring * count]

@@ -9,7 +9,7 @@ from relit.models.head_build import eyes
 
 # fmt: off
 OVAL = (10, 338, 297, 332, 284, 251, 389, 356, 454, 323, 361, 288, 397, 365, 379, 378, 400, 377, 152, 148, 176, 149,
-        150, 136, 172, 58, 132, 93, 234, 127, 162, 21, 54, 103, 67, 109)  # MediaPipe's face oval, clockwise in a picture
+        150, 136, 172, 58, 132, 93, 234, 127, 162, 21, 54, 103, 67, 109)  # MediaPipe's, clockwise
 # fmt: on
 NOSE_BRIDGE = (168, 6, 197, 195, 5, 122, 351, 196, 419, 3, 248)
 TRAGUS_VERTEX = 3235  # of the control mesh, left ear
@@ -156,7 +156,7 @@ def _lids(arrays: dict, smooth, points: np.ndarray, mirror: np.ndarray, loops: l
     }
 
 
-def _lid_paths(quads: np.ndarray, rings: np.ndarray, loop: np.ndarray, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _lid_paths(quads: np.ndarray, rings: np.ndarray, loop: np.ndarray, points: np.ndarray) -> tuple:
     """The lid margin (the ring next to the opening) from the inner to the outer corner: above and below."""
     sides = np.concatenate([quads[:, [k, (k + 1) % 4]] for k in range(4)])
     sides = np.concatenate([sides, sides[:, ::-1]])

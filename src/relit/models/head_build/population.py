@@ -1,5 +1,6 @@
 """The population that the identity modes are learned from: MakeHuman combinations, ICT people, smooth residual."""
 
+import itertools
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,7 +27,9 @@ def similarity(source: np.ndarray, target: np.ndarray, weight: np.ndarray) -> tu
     return scale, rotation, b - scale * rotation @ a
 
 
-def makehuman_blend(data: MakeHuman, gender: float, age: float, kinds: np.ndarray, muscle: float, weight: float) -> np.ndarray:
+def makehuman_blend(
+    data: MakeHuman, gender: float, age: float, kinds: np.ndarray, muscle: float, weight: float
+) -> np.ndarray:
     """[B, 3] a face from MakeHuman's macro targets.
 
     Args:
@@ -38,19 +41,26 @@ def makehuman_blend(data: MakeHuman, gender: float, age: float, kinds: np.ndarra
     out = data.base.copy()
     stops = (("baby", 0.0), ("child", 0.1875), ("young", 0.5), ("old", 1.0))
     ages = {}
-    for (low, a), (high, b) in zip(stops, stops[1:]):
+    for (low, a), (high, b) in itertools.pairwise(stops):
         if a <= age <= b:
             ages = {low: (b - age) / (b - a), high: (age - a) / (b - a)}
-    three = lambda x, name: {f"min{name}": max(0, 1 - 2 * x), f"average{name}": 1 - abs(2 * x - 1), f"max{name}": max(0, 2 * x - 1)}  # noqa: E731,E501
     for sex, share in zip(GENDERS, (1 - gender, gender), strict=True):
         for when, w in ages.items():
             for kind, k in zip(KINDS, kinds, strict=True):
                 out += share * w * k * data.macro[f"{kind}-{sex}-{when}"]
-            for m, wm in three(muscle, "muscle").items():
-                for h, wh in three(weight, "weight").items():
+            for m, wm in _thirds(muscle, "muscle").items():
+                for h, wh in _thirds(weight, "weight").items():
                     if share * w * wm * wh > 1e-6:
                         out += share * w * wm * wh * data.macro[f"universal-{sex}-{when}-{m}-{h}"]
     return out
+
+
+def _thirds(value: float, name: str) -> dict[str, float]:
+    return {
+        f"min{name}": max(0, 1 - 2 * value),
+        f"average{name}": 1 - abs(2 * value - 1),
+        f"max{name}": max(0, 2 * value - 1),
+    }
 
 
 def draw_makehuman(data: MakeHuman, rng: np.random.Generator, amplitude: dict[str, float]) -> np.ndarray:

