@@ -23,9 +23,15 @@ from relit.errors import RelitError
 from relit.evaluation.identity import identity_distance, identity_embedding
 from relit.evaluation.landmarks import landmark_residual, worst_landmarks
 from relit.evaluation.sheets import row, save
+from relit.export.avatar import load_avatar, write_avatar
 from relit.geometry.camera import cropped, look_at_face
+from relit.methods import fit_photos
 from relit.models.head import load_head_model
 from relit.models.landmarks import detect_faces, detect_landmarks
+from relit.models.regions import region_masks
+from relit.observe.observe import observe
+from relit.observe.photo import load_photo
+from relit.render.portrait import render_head
 from relit.types import Camera, Head, Lighting, Observation
 
 LIGHTS = ("studio", "sunset", "overcast")  # none is the light of the photo
@@ -38,32 +44,41 @@ SKIN_REGIONS = ("forehead", "cheeks", "chin")
 
 
 def measure(photo_path: Path, folder: Path, size: tuple[int, int]) -> dict:
-    """Everything measured on one photo, ready for JSON; a photo that fails gives its error line instead."""
-    from relit.export.avatar import write_avatar
-    from relit.methods import fit_photos
-    from relit.observe.photo import load_photo
+    """Everything measured on one photo, ready for JSON; a photo that fails gives its error line instead.
 
-    record = {"name": photo_path.stem, "size": list(size)}
-    start = time.perf_counter()
+    An avatar that already lies in the folder is measured as it is, without fitting again.
+    """
     try:
-        result = fit_photos([load_photo(photo_path)], size=size)
-        record["seconds"] = {**result.seconds, "total": time.perf_counter() - start}
-        record["peak_rss_gb"] = peak_rss_gb()
-        write_avatar(result.head, result.observations, folder / "avatar", result.seconds, force=True)
+        if not (folder / "fit.json").exists():
+            _fit(photo_path, folder, size)
+        cost = json.loads((folder / "fit.json").read_text())
+        head = load_avatar(folder / "avatar")
+        observation = observe(load_photo(photo_path))
     except RelitError as error:
-        return record | {"failure": f"{type(error).__name__}: {error}"}
-    head, observation = result.head, result.observations[0]
+        return {"name": photo_path.stem, "failure": f"{type(error).__name__}: {error}"}
     fit = head.fits[0]
     residual = landmark_residual(load_head_model(), fit, observation.landmarks)
-    return record | {
-        "warnings": list(observation.warnings + fit.warnings),
+    return {
+        "name": photo_path.stem,
+        **cost,
+        "warnings": list(fit.warnings),
         "landmark_percent": residual.mean_percent,
         "landmark_worst": worst_landmarks(residual),
-        "typology_deg": skin_typology_deg(head),
+        "skin_typology_deg": skin_typology_deg(head),
         "identity_sd": float(fit.identity.square().mean().sqrt()),
         "energies": fit.energies,
         **identity_measures(head, observation, folder),
     }
+
+
+def _fit(photo_path: Path, folder: Path, size: tuple[int, int]) -> None:
+    """Leaves the avatar and what it cost in the folder."""
+    start = time.perf_counter()
+    result = fit_photos([load_photo(photo_path)], size=size)
+    seconds = {**result.seconds, "total": time.perf_counter() - start}
+    cost = {"size": list(size), "seconds": seconds, "peak_rss_gb": peak_rss_gb()}
+    write_avatar(result.head, result.observations, folder / "avatar", result.seconds, force=True)
+    (folder / "fit.json").write_text(json.dumps(cost))
 
 
 def identity_measures(head: Head, observation: Observation, folder: Path) -> dict:
@@ -114,8 +129,6 @@ def close_look(head: Head, observation: Observation, out: Path) -> None:
 
 def picture_of(head: Head, camera: Camera, lighting: Lighting, expression=None, gaze_rad=None) -> Float[Tensor, "H W 3"]:
     """A linear render before grey."""
-    from relit.render.portrait import render_head
-
     return render_head(head, camera, lighting, expression, gaze_rad, background=torch.full((3,), GREY))[..., :3]
 
 
@@ -124,8 +137,6 @@ def skin_typology_deg(head: Head) -> float:
 
     Source: Chardon et al. 1991; see `relit.appearance.colour.typology_angle_deg`.
     """
-    from relit.models.skin import region_masks
-
     albedo = head.maps.diffuse_albedo
     step = max(1, albedo.shape[0] // 512)
     albedo = albedo[::step, ::step]

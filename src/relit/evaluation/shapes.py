@@ -11,7 +11,9 @@ from relit.errors import RelitError
 from relit.evaluation.geometry import FaceError, face_error, similarity_alignment
 from relit.evaluation.truth import SEVEN_OF_MEDIAPIPE, TrueFace, true_faces
 from relit.geometry.camera import FULL_FRAME_DIAGONAL_MM
+from relit.methods import fit_photos
 from relit.models.head import HeadModel, landmark_points, load_head_model
+from relit.observe.photo import load_photo
 
 MAPS_PX = 256  # the shape does not depend on the maps' size
 
@@ -45,9 +47,6 @@ def measure_shapes(data: Path, out: Path, count: int, on_step=lambda done, total
 
 def measure_shape(face: TrueFace) -> ShapeRecord:
     """The errors of the face fitted to its photo, and of the mean face under the same alignments."""
-    from relit.methods import fit_photos
-    from relit.observe.photo import load_photo
-
     model = load_head_model()
     mean, mean_rigid = _errors(model, face, model.mean.numpy())
     try:

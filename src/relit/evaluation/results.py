@@ -1,0 +1,149 @@
+"""Everything relit claims, measured again: docs/results.md, its pictures, and contact sheets for the eye.
+
+    python -m relit.evaluation.results --data FOLDER [--out results] [--docs docs] [--only NAME ...] [--size 2048]
+
+FOLDER holds portraits/, ict_facekit/, makehuman_mesh/, makehuman_skins/ and hdri/. Each portrait and each known shape
+leaves a record in --out; what has one is not measured again, so an interrupted run goes on where it stopped. Pictures
+of other people's photos stay in --out; docs receives renders only.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from relit.evaluation.portraits import LIGHTS, YAWS_DEG
+from relit.evaluation.report import results_page
+from relit.evaluation.shapes import measure_shapes
+from relit.evaluation.sheets import contact_sheet, row, save, stack
+from relit.evaluation.truth import COUNT
+
+PORTRAIT_FOLDERS = ("public_domain", "sfhq")
+SHEET = ("photo", "own", *(f"front_{light}" for light in LIGHTS), *(f"{LIGHTS[0]}_{yaw:+d}" for yaw in YAWS_DEG))
+VALIDATE = (
+    "const v=require('gltf-validator'),fs=require('fs');"
+    "v.validateBytes(new Uint8Array(fs.readFileSync(process.argv[1]))).then(r=>console.log(JSON.stringify(r.issues)));"
+)
+
+
+def measure_portraits(photos: list[Path], out: Path, size: int, jobs: int = 1) -> list[dict]:
+    """One record per photo, each measured in a process of its own, so that memory is per photo and a crash is one row."""
+    waiting = [photo for photo in photos if not (out / photo.stem / "record.json").exists()]
+    running: list[tuple[Path, subprocess.Popen]] = []
+    done = len(photos) - len(waiting)
+    while waiting or running:
+        while waiting and len(running) < jobs:
+            photo = waiting.pop(0)
+            folder = out / photo.stem
+            folder.mkdir(parents=True, exist_ok=True)
+            with open(folder / "log.txt", "w") as log:
+                command = [sys.executable, "-m", "relit.evaluation.portraits", str(photo), str(folder), "--size", str(size)]
+                running.append((photo, subprocess.Popen(command, stdout=log, stderr=log)))
+        photo, process = running.pop(0)
+        process.wait()
+        done += 1
+        print(f"portrait {done}/{len(photos)} {photo.stem}", file=sys.stderr, flush=True)
+    return [_record(out / photo.stem) for photo in photos]
+
+
+def _record(folder: Path) -> dict:
+    path = folder / "record.json"
+    if path.exists():
+        return json.loads(path.read_text())
+    last = (folder / "log.txt").read_text(errors="replace").strip().splitlines()[-1:] or ["no output"]
+    return {"name": folder.name, "failure": f"stopped without a record: {last[0]}"}
+
+
+def validate_glbs(paths: list[Path], node_modules: Path | None) -> dict[str, dict] | None:
+    """The Khronos validator's issue counts per GLB; None where node or gltf-validator is missing."""
+    environment = {**os.environ, "NODE_PATH": str(node_modules.resolve())} if node_modules else dict(os.environ)
+    issues = {}
+    for path in paths:
+        try:
+            run = subprocess.run(["node", "-e", VALIDATE, str(path)], env=environment, capture_output=True, text=True)
+        except FileNotFoundError:
+            return None
+        if run.returncode != 0:
+            return None
+        issues[path.parent.parent.name] = json.loads(run.stdout)
+    return issues
+
+
+def rank_one_rate(records: list[dict]) -> float:
+    """The part of renders (own pose and light) whose nearest photo among all measured is the photo they came from.
+
+    1/N for chance, 1 is best; the identification rate of a closed set (Phillips et al. 2000).
+    """
+    photos = np.array([record["embeddings"]["photo"] for record in records])
+    right = 0
+    for index, record in enumerate(records):
+        if record["embeddings"]["own"] is not None:
+            distance = np.linalg.norm(photos - record["embeddings"]["own"], axis=1)
+            right += int(distance.argmin() == index)
+    return right / len(records)
+
+
+def write_sheets(records: list[dict], out: Path) -> None:
+    """Contact sheets, and full-size looks, worst identity first; they show other people's photos and stay in `out`."""
+    ordered = sorted(records, key=lambda record: -record.get("identity_own", 9))
+    for first in range(0, len(ordered), 5):
+        folders = [out / "portraits" / record["name"] for record in ordered[first : first + 5]]
+        contact_sheet(folders, SHEET, out / "sheets" / f"sheet_{first // 5 + 1}.jpg")
+
+
+def write_gallery(records: list[dict], out: Path, docs: Path, columns: int = 5) -> None:
+    """Our renders only: every head from the front in two lights."""
+    cells = []
+    for record in records:
+        folder = out / "portraits" / record["name"]
+        pictures = [np.asarray(Image.open(folder / f"front_{light}.jpg")) for light in LIGHTS[:2]]
+        cells.append(row(pictures, 200))
+    rows = [np.concatenate(cells[first : first + columns], 1) for first in range(0, len(cells), columns)]
+    save(stack(rows), docs / "pictures" / "heads.jpg")
+
+
+def portrait_photos(data: Path, only: list[str]) -> list[Path]:
+    """The portraits, public-domain ones first; `only` keeps those whose name contains one of its words."""
+    found = [path for name in PORTRAIT_FOLDERS for path in sorted((data / "portraits" / name).iterdir())]
+    return [path for path in found if not only or any(word in path.stem for word in only)]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--out", type=Path, default=Path("results"))
+    parser.add_argument("--docs", type=Path, default=Path("docs"))
+    parser.add_argument("--only", nargs="*", default=[], help="measure portraits whose name contains one of these words")
+    parser.add_argument("--shapes", type=int, default=COUNT, help="how many known shapes")
+    parser.add_argument("--size", type=int, default=2048)
+    parser.add_argument("--jobs", type=int, default=1)
+    parser.add_argument("--node-modules", type=Path, default=None, help="folder that holds gltf-validator")
+    given = parser.parse_args()
+
+    photos = portrait_photos(given.data, given.only)
+    records = measure_portraits(photos, given.out / "portraits", given.size, given.jobs)
+    good = [record for record in records if "failure" not in record]
+    step = lambda done, total: print(f"known shape {done}/{total}", file=sys.stderr, flush=True)  # noqa: E731
+    shapes = measure_shapes(given.data, given.out / "ict", given.shapes, step) if given.shapes else []
+    glbs = [given.out / "portraits" / record["name"] / "avatar" / "head.glb" for record in good]
+    issues = validate_glbs(glbs, given.node_modules)
+    write_sheets(records, given.out)
+    if good:
+        write_gallery(good, given.out, given.docs)
+    cost = given.out / "cost.json"
+    if not cost.exists():
+        bench = Path(__file__).parents[3] / "bench" / "fit.py"
+        cost.write_text(subprocess.run([sys.executable, bench, "--json"], capture_output=True, text=True, check=True).stdout)
+    page = results_page(records, shapes, issues, json.loads(cost.read_text()), rank_one_rate(good) if good else 0.0)
+    given.docs.mkdir(parents=True, exist_ok=True)
+    (given.docs / "results.md").write_text(page, encoding="utf-8")
+    print(given.docs / "results.md")
+
+
+if __name__ == "__main__":
+    main()
