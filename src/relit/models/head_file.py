@@ -95,9 +95,9 @@ def teeth_field(points_mm: np.ndarray, lower: np.ndarray, maps: np.ndarray) -> n
     Args:
         maps: [K, 2, 4, 3] of the upper and the lower jaw; rows: displacement per 100 mm along x, y, z; a shift.
     """
-    ones = np.concatenate([points_mm / 100, np.ones((len(points_mm), 1))], 1)
-    upper = np.einsum("td,kdc->ktc", ones * (1 - lower)[:, None], maps[:, 0])
-    return upper + np.einsum("td,kdc->ktc", ones * lower[:, None], maps[:, 1])
+    places = np.concatenate([points_mm / 100, np.ones((len(points_mm), 1))], 1).astype(np.float32)
+    upper, lower = places * (1 - lower)[:, None], places * lower[:, None]
+    return np.concatenate([upper, lower], 1) @ maps.reshape(len(maps), 8, 3).astype(np.float32)
 
 
 def _modes(data: dict[str, np.ndarray], smooth: sparse.csr_matrix, kind: str, eye_shift_mm: np.ndarray) -> Tensor:
