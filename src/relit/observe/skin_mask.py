@@ -1,27 +1,276 @@
-"""Which pixels of a photo show bare facial skin."""
+"""Which pixels of a photo show bare facial skin: not eyes, mouth, hair of the head, glasses, hats or background.
+
+Brows, lips, moles, stubble and beards count as skin, because they belong to the face's albedo. The forehead above the
+landmarks' oval, up to the hair, and the ears are included where they can be told from what surrounds them.
+"""
+
+import math
 
 import cv2
 import numpy as np
+import scipy.ndimage as ndimage
+import scipy.sparse as sparse
 import torch
+from jaxtyping import Bool, Float
+from scipy.sparse.linalg import cg
 from torch import Tensor
 
 from relit.types import Landmarks
 
-OVAL = (10, 338, 297, 332, 284, 251, 389, 356, 454, 323, 361, 288, 397, 365, 379, 378, 400, 377, 152, 148, 176, 149, 150, 136, 172, 58, 132, 93, 234, 127, 162, 21, 54, 103, 67, 109)  # fmt: skip
-EYES = (
-    (33, 246, 161, 160, 159, 158, 157, 173, 133, 155, 154, 153, 145, 144, 163, 7),
-    (263, 466, 388, 387, 386, 385, 384, 398, 362, 382, 381, 380, 374, 373, 390, 249),
-)
+# Landmarks around each part.
+# fmt: off
+OVAL = (10, 338, 297, 332, 284, 251, 389, 356, 454, 323, 361, 288, 397, 365, 379, 378, 400, 377, 152, 148, 176, 149,
+        150, 136, 172, 58, 132, 93, 234, 127, 162, 21, 54, 103, 67, 109)
+EYES = ((33, 246, 161, 160, 159, 158, 157, 173, 133, 155, 154, 153, 145, 144, 163, 7),
+        (263, 466, 388, 387, 386, 385, 384, 398, 362, 382, 381, 380, 374, 373, 390, 249))
 MOUTH = (78, 191, 80, 81, 82, 13, 312, 311, 310, 415, 308, 324, 318, 402, 317, 14, 87, 178, 88, 95)
+LIPS = (61, 185, 40, 39, 37, 0, 267, 269, 270, 409, 291, 375, 321, 405, 314, 17, 84, 181, 91, 146)
+BROWS = ((70, 63, 105, 66, 107, 55, 65, 52, 53, 46), (300, 293, 334, 296, 336, 285, 295, 282, 283, 276))
+CHEEKS = ((117, 118, 101, 36, 206, 207, 187, 123), (346, 347, 330, 266, 426, 427, 411, 352))
+NOSE = (168, 122, 196, 3, 51, 48, 64, 98, 2, 327, 294, 278, 281, 248, 419, 351)
+BEARD = (234, 93, 132, 58, 172, 136, 150, 149, 176, 148, 152, 377, 400, 378, 379, 365, 397, 288, 361, 323, 454, 280,
+         425, 327, 2, 98, 205, 50)
+# fmt: on
+SIDE_PX = 288  # of the working picture
+VIEW = 1.75  # side of the working picture over the face's
+PASSES = 2
+# Histograms over (log luminance, log red/green, log green/blue) relative to the cheeks' and nose's medians.
+BINS, LOW, HIGH = 24, (-3.0, -0.6, -0.6), (0.8, 0.6, 0.6)
+SHADOW = 0.8  # how much rarer skin is per bin of darkness below the lit skin seen: a cast shadow keeps its chromaticity
+UNSEEN = 0.1  # of the surroundings' density: colours that the ring around the face does not show
+# Glasses: widest frame over the face's size; log darkness of a bridge and of a rim; share of the rims' zone they fill.
+FRAME_WIDTH, BRIDGE, RIM, RIM_SHARE = 0.05, 0.35, 0.35, 0.14
+EDGE, PRIOR_WEIGHT = 12.0, 0.03  # of the random walk: how much colour steps hinder it, how much the odds attract it
 
 
-def skin_mask(linear: Tensor, landmarks: Landmarks) -> Tensor:
-    """(H, W) in [0, 1]: the face oval without eyes and mouth opening."""
+def skin_mask(linear: Float[Tensor, "H W 3"], landmarks: Landmarks) -> Float[Tensor, "H W"]:
+    """The probability, in [0, 1], that a pixel shows bare facial skin, lips or brows.
+
+    Cheeks and nose teach the colours of skin, a ring around the face those of hair, hat and background. A random walk
+    that hesitates at edges carries both evidences, and the expectation that the landmarks' oval is skin, to every pixel.
+
+    Source: Grady 2005, "Multilabel Random Walker Image Segmentation Using Prior Models".
+    """
+    view_from_photo = _view(landmarks.points_px[:468].numpy())
+    points = landmarks.points_px.numpy() @ view_from_photo[:, :2].T + view_from_photo[:, 2]
+    crop = _warp(linear.numpy(), view_from_photo)
+    mask = segment_face(crop, points)
+    height, width = linear.shape[:2]
+    centred = view_from_photo.copy()
+    centred[:, 2] += view_from_photo[:, :2] @ [0.5, 0.5] - 0.5
+    full = cv2.warpAffine(mask, centred, (width, height), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
+    return torch.from_numpy(full * (1 - _openings(landmarks, (height, width))))
+
+
+def segment_face(crop: Float[np.ndarray, "S S 3"], points: Float[np.ndarray, "478 2"]) -> Float[np.ndarray, "S S"]:
+    """The skin probability in an upright working picture (linear light), eyes and mouth still included."""
+    side = len(crop)
+    region = lambda *parts: _polygons(points, parts, side)  # noqa: E731
+    size = float(np.ptp(points[:468], 0).max())
+    colour, texture = _features(crop)
+    oval, eyes, brows, lips = region(OVAL), region(*EYES), region(*BROWS), region(LIPS)
+    core = region(*CHEEKS, NOSE) & oval & ~_dilated(eyes | lips, 0.01 * size)
+    core = _typical(colour, core)
+    colour = colour - np.median(colour[core], 0)
+    depth = _depth(oval) / size
+    beneath_brows = np.arange(side)[:, None] > points[168, 1]
+    certain = core | ((depth > 0.12) & beneath_brows)
+    # what is dark or red on every face says nothing about hair
+    trust = np.where(region(BEARD), 0.25, 1.0)
+    marked = _dilated(eyes, 0.045 * size) | _dilated(brows, 0.015 * size) | _dilated(lips, 0.01 * size)
+    trust = cv2.GaussianBlur(np.where(marked, 0.1, trust), (0, 0), 0.008 * size)
+    expected = np.clip(depth / 0.05, -3, 2.7)
+    ring = _ring(points, side, size) & ~_skin_like(colour, core)
+    taught, probability = core, np.zeros((side, side))
+    for _ in range(PASSES):
+        odds = _odds(colour, texture, taught, ring) * trust
+        attraction = 1 / (1 + np.exp(-odds - expected))
+        seeds = np.where(certain, 1, np.where(_large(ring & (odds < 0)), -1, 0))
+        seeds[~_grown(points, 1.6, 1.7, side)] = -1
+        probability = _random_walk(colour * [1, 2.5, 2.5], attraction, seeds)
+        taught = (probability > 0.95) & oval & ~marked & (trust > 0.9) | core
+    mask = _one_piece(probability, core)
+    chin = points[list(OVAL), 1] > points[[61, 291], 1].mean()
+    below = np.arange(side)[:, None] > points[np.array(OVAL)[chin], 1].min()
+    mask = np.where(below & ~oval, 0, mask)
+    return cv2.GaussianBlur((mask * ~_glasses(colour[..., 0], points, size)).astype(np.float32), (0, 0), 0.8)
+
+
+def _view(points: np.ndarray) -> np.ndarray:
+    """The 2x3 matrix from photo pixels to the working picture: eyes level, face a little below the middle."""
+    across = points[263] - points[33]
+    angle = math.atan2(across[1], across[0])
+    turn = np.array([[math.cos(angle), math.sin(angle)], [-math.sin(angle), math.cos(angle)]])
+    upright = points @ turn.T
+    low, high = upright.min(0), upright.max(0)
+    size = (high - low).max()
+    factor = SIDE_PX / (VIEW * size)
+    centre = (low + high) / 2 - [0, 0.06 * size]
+    return np.c_[turn * factor, SIDE_PX / 2 - centre * factor]
+
+
+def _warp(picture: np.ndarray, view_from_photo: np.ndarray) -> np.ndarray:
+    """The working picture, reduced by area first when the photo is much finer."""
+    scale = 1 / float(np.linalg.norm(view_from_photo[:, 0]))
+    turn, shift = view_from_photo[:, :2], view_from_photo[:, 2]
+    if scale > 1.5:
+        size = [max(1, round(length * 1.2 / scale)) for length in picture.shape[1::-1]]
+        turn = turn * [picture.shape[1] / size[0], picture.shape[0] / size[1]]
+        picture = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
+    centred = np.c_[turn, shift + turn @ [0.5, 0.5] - 0.5]
+    return cv2.warpAffine(picture, centred, (SIDE_PX, SIDE_PX), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+
+
+def _openings(landmarks: Landmarks, shape: tuple[int, int]) -> np.ndarray:
+    """[H, W] in [0, 1] eyes between the lids and the open mouth, with soft edges."""
     points = landmarks.points_px.numpy()
-    mask = np.zeros(linear.shape[:2], np.float32)
-    fill = lambda ids, value: cv2.fillPoly(mask, [np.round(points[list(ids)]).astype(np.int32)], value)  # noqa: E731
-    fill(OVAL, 1.0)
-    for hole in (*EYES, MOUTH):
-        fill(hole, 0.0)
-    sigma = max(1.0, 0.006 * float(np.linalg.norm(points[33] - points[263])))
-    return torch.from_numpy(cv2.GaussianBlur(mask, (0, 0), sigma))
+    soft = max(0.7, 0.004 * float(np.ptp(points[:468], 0).max()))
+    return cv2.GaussianBlur(_polygons(points, (*EYES, MOUTH), *shape).astype(np.float32), (0, 0), soft)
+
+
+def _features(crop: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """[S, S, 3] log luminance, log red/green, log green/blue; [S, S] log strength of fine texture."""
+    logs = np.log(np.maximum(crop, 0) + 0.004).astype(np.float32)
+    luminance = logs @ np.array([0.3, 0.6, 0.1], np.float32)
+    chroma = np.stack([logs[..., 0] - logs[..., 1], logs[..., 1] - logs[..., 2]], -1)
+    chroma = cv2.GaussianBlur(chroma, (0, 0), 0.8)
+    fine = cv2.GaussianBlur(np.abs(luminance - cv2.GaussianBlur(luminance, (0, 0), 1.5)), (0, 0), 1.5)
+    return np.concatenate([luminance[..., None], chroma], -1), np.log(fine + 0.003)
+
+
+def _typical(colour: np.ndarray, chosen: np.ndarray) -> np.ndarray:
+    """The chosen pixels without outliers (deep shadow, glasses, hair)."""
+    values = colour[chosen]
+    middle = np.median(values, 0)
+    spread = 1.5 * np.median(np.abs(values - middle), 0) + 0.02
+    near = (np.abs(colour - middle)[..., 1:] < 3.5 * spread[1:]).all(-1) & (colour[..., 0] > middle[0] - 1.2)
+    return chosen & near
+
+
+def _skin_like(colour: np.ndarray, core: np.ndarray) -> np.ndarray:
+    """Pixels that the core's colours cover: they may be neck, ears or a bald head, and must not teach other colours."""
+    values = colour[core][:, 1:]
+    offset = colour[..., 1:] - values.mean(0)
+    inverse = np.linalg.inv(np.cov(values.T) + np.eye(2) * 0.02**2)
+    return (np.einsum("...i,ij,...j", offset, inverse, offset) < 9) & (np.abs(colour[..., 0]) < 0.8)
+
+
+def _odds(colour: np.ndarray, texture: np.ndarray, skin: np.ndarray, ring: np.ndarray) -> np.ndarray:
+    """[S, S] bounded log odds of skin against surroundings, from colour and from texture."""
+    # highlights on skin are as good as bright skin
+    bounded = np.minimum(colour, [HIGH[0] - 0.1, np.inf, np.inf])
+    bins = np.clip((bounded - LOW) / (np.array(HIGH) - LOW) * BINS, 0, BINS - 1).astype(int)
+    of_skin, of_ring = _histogram(bins[skin], 1.4), _histogram(bins[ring], 0.9)
+    for level in range(BINS - 2, -1, -1):
+        of_skin[level] = np.maximum(of_skin[level], SHADOW * of_skin[level + 1])
+    of_skin /= of_skin.sum()
+    at, tiny = tuple(bins.transpose(2, 0, 1)), 1e-5
+    broad = 20 / BINS**3  # surroundings of unseen colour fill about a twentieth of the space
+    by_colour = np.log(of_skin[at] + tiny) - np.log((1 - UNSEEN) * of_ring[at] + UNSEEN * broad + tiny)
+    strength = np.clip((texture + 6) / 6 * BINS, 0, BINS - 1).astype(int)[..., None]
+    by_texture = np.log(_histogram(strength[skin], 1.5) + 0.01) - np.log(_histogram(strength[ring], 1.5) + 0.01)
+    if ring.sum() < 50:
+        by_texture = np.zeros(BINS)
+    return np.clip(by_colour, -3, 3) + 0.6 * np.clip(by_texture, -2, 2)[strength[..., 0]]
+
+
+def _histogram(bins: np.ndarray, smooth: float) -> np.ndarray:
+    counts = np.zeros((BINS,) * bins.shape[1])
+    np.add.at(counts, tuple(bins.T), 1.0)
+    counts = ndimage.gaussian_filter(counts, smooth)
+    return counts / max(counts.sum(), 1.0)
+
+
+def _random_walk(features: np.ndarray, attraction: np.ndarray, seeds: np.ndarray) -> np.ndarray:
+    """[S, S] the probability that a walker from a pixel, hindered by colour steps, ends on skin.
+
+    Args:
+        attraction: (S, S) in [0, 1] prior probability of skin.
+        seeds: (S, S) 1 on certain skin, -1 on certain surroundings, else 0.
+    """
+    index = np.arange(seeds.size).reshape(seeds.shape)
+    ends, weights = [], []
+    for here, there in ((np.s_[:, :-1], np.s_[:, 1:]), (np.s_[:-1], np.s_[1:])):
+        step = ((features[here] - features[there]) ** 2).sum(-1)
+        weights.append((np.exp(-EDGE * step) + 1e-4).ravel())
+        ends.append(np.stack([index[here].ravel(), index[there].ravel()]))
+    (rows, columns), weight = np.concatenate(ends, 1), np.concatenate(weights)
+    links = sparse.coo_matrix((weight, (rows, columns)), (seeds.size, seeds.size)).tocsr()
+    links = links + links.T
+    to_skin = PRIOR_WEIGHT * attraction.ravel() + 100.0 * (seeds.ravel() == 1)
+    to_rest = PRIOR_WEIGHT * (1 - attraction.ravel()) + 100.0 * (seeds.ravel() == -1)
+    diagonal = np.asarray(links.sum(1)).ravel() + to_skin + to_rest
+    system = sparse.diags(diagonal) - links
+    start = to_skin / (to_skin + to_rest)
+    solution, _ = cg(system, to_skin, x0=start, rtol=1e-3, maxiter=150, M=sparse.diags(1 / diagonal))
+    return np.clip(solution, 0, 1).reshape(seeds.shape)
+
+
+def _one_piece(probability: np.ndarray, core: np.ndarray) -> np.ndarray:
+    """The probability, sharpened, without islands of skin outside the face and without holes inside it."""
+    sharp = np.clip((probability - 0.5) * 2.5 + 0.5, 0, 1)
+    labels, _ = ndimage.label(sharp > 0.5)
+    face = np.isin(labels, np.setdiff1d(labels[core], 0))
+    filled = ndimage.binary_fill_holes(face)
+    near = cv2.dilate(filled.astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
+    return np.where(filled & ~face, 1, np.where(near, sharp, 0))
+
+
+def _glasses(luminance: np.ndarray, points: np.ndarray, size: float) -> Bool[np.ndarray, "S S"]:
+    """The dark frame of glasses, where a bridge over the nose and rims on the cheeks tell that they are worn."""
+    side, width = len(luminance), int(FRAME_WIDTH * size) | 1
+    smooth = cv2.GaussianBlur(luminance.astype(np.float32), (0, 0), 0.7)
+    darker = lambda shape: cv2.morphologyEx(smooth, cv2.MORPH_BLACKHAT, shape)  # noqa: E731
+    line = darker(cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (width, width)))
+    inner = points[[133, 362]]
+    gap = inner[1, 0] - inner[0, 0]
+    columns = slice(int(inner[0, 0] + 0.3 * gap), int(inner[1, 0] - 0.3 * gap) + 1)
+    rows = slice(int(points[[55, 285], 1].mean()), int(inner[:, 1].mean() + 0.35 * gap))
+    bridge = darker(np.ones((width, 1), np.uint8))[rows, columns]
+    eyes = _polygons(points, EYES, side)
+    around = _dilated(eyes, 0.16 * size) & ~_dilated(eyes, 0.03 * size)
+    beneath = np.arange(side)[:, None] > points[[33, 263], 1].mean() + 0.03 * size
+    rims = line[_dilated(eyes, 0.13 * size) & ~_dilated(eyes, 0.045 * size) & beneath]
+    if not bridge.size or bridge.mean(1).max() < BRIDGE or np.mean(rims > RIM) < RIM_SHARE:
+        return np.zeros((side, side), bool)
+    frame = ndimage.binary_propagation(around & (line > 2 * RIM), mask=around & (line > 0.7 * RIM))
+    return _dilated(frame, 0.014 * size)
+
+
+def _ring(points: np.ndarray, side: int, size: float) -> np.ndarray:
+    """The surroundings above the mouth: hair, hat, background."""
+    rows = np.arange(side)[:, None]
+    between = (rows < points[[61, 291], 1].mean()) & (rows > points[:468, 1].min() - 0.35 * size)
+    return between & ~_grown(points, 1.2, 1.15, side) & _grown(points, 1.6, 1.7, side)
+
+
+def _grown(points: np.ndarray, across: float, along: float, side: int) -> np.ndarray:
+    """The oval, scaled about its centre."""
+    oval = points[list(OVAL)]
+    return _polygons((oval - oval.mean(0)) * [across, along] + oval.mean(0), (range(len(OVAL)),), side)
+
+
+def _large(mask: np.ndarray) -> np.ndarray:
+    """Without patches below a twentieth of the mask."""
+    labels, count = ndimage.label(mask)
+    areas = np.bincount(labels.ravel(), minlength=count + 1)
+    return mask & (areas > 0.05 * mask.sum())[labels]
+
+
+def _depth(mask: np.ndarray) -> np.ndarray:
+    """Signed distance to the edge in pixels, positive inside."""
+    inside, outside = (cv2.distanceTransform(m.astype(np.uint8), cv2.DIST_L2, 5) for m in (mask, ~mask))
+    return inside - outside
+
+
+def _dilated(mask: np.ndarray, radius: float) -> np.ndarray:
+    return _depth(mask) > -radius
+
+
+def _polygons(points: np.ndarray, parts, height: int, width: int | None = None) -> np.ndarray:
+    """The union of landmark polygons as a boolean picture; pixel centres at half-integers."""
+    picture = np.zeros((height, width or height), np.uint8)
+    for part in parts:
+        corners = np.round((points[list(part)] - 0.5) * 16).astype(np.int32)
+        cv2.fillPoly(picture, [corners], 1, shift=4)
+    return picture > 0
