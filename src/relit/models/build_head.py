@@ -134,6 +134,8 @@ def _ict_population(ict, data: dict, average: np.ndarray, quads: np.ndarray) -> 
     scale, rotation, shift = similarity(average[:skin], neutral, np.ones(skin))
     inside = scale * average[skin:] @ rotation.T + shift
     placed = scale * average[:skin] @ rotation.T + shift
+    # the registration may slide and fold where the skull has no features: the way from MakeHuman is smoothed, too
+    neutral = placed + relax(neutral - placed)
     extend = _extension(placed, inside)
     mean = np.concatenate([neutral, inside + extend(neutral - placed)])
     moves = {name: relax(control(carry(arkit_expression(ict, name)))) for name in SCANNED}

@@ -33,7 +33,7 @@ LIMBUS_POLAR = math.asin(IRIS_RADIUS_MM / EYE_RADIUS_MM)  # angle between the ga
 EYE_POLAR_MAX = math.radians(140)  # the eyeball ends here, behind
 EYE_UV_CENTRES = ((0.91, 0.941), (0.09, 0.941))  # discs of the left and the right eyeball
 EYE_UV_RADIUS = 0.085  # along u; two thirds of it along v
-BLINK_STEPS = 8
+BLINK_STEPS = 12
 LOWER_LID_SHARE = 0.15  # of the opening that the lower lid closes, in the middle
 IRIS_UV_SHARE = 0.6  # of the disc's radius, at the edge of the iris
 
@@ -239,15 +239,16 @@ def _blink(model: HeadModel, neutral: Tensor, blink: Tensor, side: int, centres:
     lift = torch.zeros_like(turn).index_copy(0, ids, torch.where(below, model.lid_hold * at_column(rise), 0.0))
     turn = turn.index_copy(0, ids, torch.where(below, 0.0, turn[ids]))
     scale = neutral.new_full((columns,), 0.7)
-    for _ in range(BLINK_STEPS):
+    for step in range(BLINK_STEPS):
         own = scale.mean().expand(len(neutral)).index_copy(0, ids, at_column(scale))
         angle = elevation + own * turn + lift
         closed = centres[side] + torch.stack([x, radius * angle.sin(), radius * angle.cos()], 1)
         closed = closed.index_copy(0, ids, _in_front_of_eye(model, closed[ids], centres[side], ahead))
         upper, lower = lid_edge_points(model, closed)[side, :, :, 1]
         speed = ((open_upper - open_lower) - (upper - lower)).clamp_min(1e-3) / scale
-        scale = (scale + 0.8 * (upper - lower) / speed.clamp_min(1e-3)).clamp(0.2, 1.6)
+        scale = (scale + 0.8 * (upper - lower) / speed.clamp_min(1e-3)).clamp(0.1, 2.0)
         ends = torch.cat([scale[:1], scale, scale[-1:]])
-        scale = 0.25 * ends[:-2] + 0.5 * ends[1:-1] + 0.25 * ends[2:]
+        smooth = 0.25 if step < BLINK_STEPS // 2 else 0.08
+        scale = smooth * ends[:-2] + (1 - 2 * smooth) * ends[1:-1] + smooth * ends[2:]
     touched = (blink.norm(dim=1) > 1e-6).index_fill(0, ids, True)
     return torch.where(touched[:, None], closed - neutral, 0.0)
