@@ -53,8 +53,6 @@ class Observation:
     face_box_px: tuple[float, float, float, float]  # left, top, right, bottom
     skin_mask: Float[Tensor, "H W"]  # [0, 1] probability that the pixel shows bare facial skin, lips or brows
     identity_embedding: Float[Tensor, "D"]  # unit length, of the network used as loss
-    iris_colour: Float[Tensor, "3"] | None = None  # linear radiance, if the eyes are open and large enough
-    hair_colour: Float[Tensor, "3"] | None = None  # linear radiance, if there is hair above the forehead
     warnings: tuple[str, ...] = ()
 
 

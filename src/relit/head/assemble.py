@@ -9,7 +9,6 @@ from relit.models.head import HeadModel, expression_morphs, neutral_vertices
 from relit.types import FaceFit, Head, Observation, ReflectanceMaps
 
 BROWN = torch.tensor([0.06, 0.028, 0.014])  # the commonest iris colour, where the photo does not tell
-LID_SHADE = 0.6  # of the light from the front that reaches an iris between the lids, mean over faces
 
 
 def assemble_head(
@@ -27,9 +26,3 @@ def assemble_head(
         fits=fits,
         iris_colour=iris,
     )
-
-
-def _without_light(colour: Tensor, fit: FaceFit) -> Tensor:
-    """Iris albedo from its radiance in the photo, with the light that comes from straight ahead."""
-    irradiance = diffuse_irradiance(fit.lighting.sh, torch.tensor([0.0, 0.0, 1.0])).clamp_min(0.05)
-    return (colour / fit.exposure * math.pi / (LID_SHADE * irradiance)).clamp(0.01, 0.45)
