@@ -17,7 +17,8 @@ MARKED = ("brows", "lips", "eyelids", "nostrils")  # dark or red there, and stil
 SIDE = 320  # texels of the working picture
 DEEPEST = 0.15  # of the median irradiance; deeper shadow says nothing about colour
 ROUNDS = 4
-FRAME_TEXELS, FRAME_CONTRAST, FRAME_SHARE = (9, 7), 0.6, 0.06  # of glasses: width and height, log ratio, part of the zone
+# Glasses: width and height of what counts as thin, log ratio to its surroundings, share of the skin below the eyes.
+FRAME_TEXELS, FRAME_CONTRAST, FRAME_SHARE = (9, 7), 0.6, 0.06
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,8 @@ def find_bare_skin(seen: Unwrapped) -> BareSkin:
     if core.sum() < 50:
         return BareSkin(torch.ones(SIDE, SIDE), None)
     floor = DEEPEST * lit[torch.from_numpy(core)].median().clamp_min(1e-3)
-    albedo = ((seen.radiance - seen.specular).clamp_min(1e-3) * math.pi / lit.clamp_min(float(floor))[..., None]).numpy()
+    diffuse = (seen.radiance - seen.specular).clamp_min(1e-3)
+    albedo = (diffuse * math.pi / lit.clamp_min(float(floor))[..., None]).numpy()
     level = np.median(albedo[core], 0)
     ratio = np.log(np.maximum(albedo, 5e-3) / level)
     scalp = usable & (masks["scalp"] > 0.9) & (masks["ears"] < 0.1)
@@ -78,7 +80,7 @@ def _without_hair(ratio, core, scalp, usable, masks) -> np.ndarray:
     # what no camera sees must not teach a colour: it repeats the hair's
     picture[~usable] = np.median(picture[scalp], 0)
     labels = np.full(picture.shape[:2], cv2.GC_BGD, np.uint8)
-    # texels of the face that look more like the scalp than like the face's middle must not teach the colour of skin
+    # what looks more like the scalp than like the face's middle must not teach the colour of skin
     like = [np.abs(picture - np.median(picture[of], 0)) / (8 + picture[of].std(0)) for of in (core, scalp)]
     labels[usable] = np.where(face & (like[0].max(-1) < 1.2 * like[1].max(-1)), cv2.GC_PR_FGD, cv2.GC_PR_BGD)[usable]
     labels[core] = cv2.GC_FGD
@@ -91,23 +93,23 @@ def _without_hair(ratio, core, scalp, usable, masks) -> np.ndarray:
     opened = cv2.morphologyEx(skin.astype(np.uint8), cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
     _, parts = cv2.connectedComponents(1 - opened, connectivity=4)
     covered = np.isin(parts, np.setdiff1d(parts[scalp], 0)).astype(np.float32)
-    return 1 - cv2.GaussianBlur(cv2.dilate(covered, np.ones((3, 3), np.uint8)), (0, 0), 1.2)
+    return 1 - cv2.GaussianBlur(cv2.dilate(covered, np.ones((7, 9), np.uint8)), (0, 0), 1.2)  # and its shadow
 
 
 def _without_glasses(ratio, usable, masks) -> np.ndarray:
-    """(S, S) in [0, 1]: 0 on the frame of glasses, where there is one: thin dark arcs around the eyes and over the nose."""
+    """(S, S) in [0, 1]: 0 on the frame of glasses, if worn: thin dark arcs below the eyes that cross the nose."""
     light = cv2.GaussianBlur(ratio.mean(-1), (0, 0), 0.7)
     thin = cv2.morphologyEx(light, cv2.MORPH_BLACKHAT, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, FRAME_TEXELS))
-    rows = np.flatnonzero((masks["eyelids"] > 0.5).any(1))
-    reach = rows[-1] - rows[0]
-    zone = np.zeros_like(usable)
-    zone[rows[0] - reach : rows[-1] + reach] = True
-    zone &= usable & (masks["eyelids"] < 0.3) & (masks["brows"] < 0.2) & (masks["nostrils"] < 0.1) & (masks["face"] > 0.2)
-    dark = zone & (thin > FRAME_CONTRAST)
+    lids = np.flatnonzero((masks["eyelids"] > 0.5).any(1))
+    reach = lids[-1] - lids[0]
+    zone = usable & (masks["eyelids"] < 0.3) & (masks["nostrils"] < 0.1) & (masks["face"] > 0.2)
+    zone[: lids[0] - reach] = zone[lids[-1] + reach :] = False
+    below = zone & (masks["brows"] < 0.2) & (masks["under_eye"] + masks["cheeks"] > 0.3)
     bridge = zone & (masks["nose"] > 0.3) & (np.abs(np.linspace(-1, 1, SIDE)) < 0.05)[None]
-    bridge[rows[-1] :] = False
-    worn = dark[bridge].any() and dark[zone & (masks["under_eye"] + masks["cheeks"] > 0.3)].mean() > FRAME_SHARE
-    if not worn:
+    bridge[lids[-1] :] = False
+    dark = thin > FRAME_CONTRAST
+    if not dark[bridge].any() or dark[below].mean() < FRAME_SHARE:
         return np.ones_like(light)
+    # brows below the frame cannot be told from it: they go as well
     frame = cv2.dilate((zone & (thin > 0.5 * FRAME_CONTRAST)).astype(np.float32), np.ones((5, 5), np.uint8))
     return 1 - cv2.GaussianBlur(frame, (0, 0), 1.2)

@@ -1,4 +1,4 @@
-"""Completes the albedo where no photo shows it: from the mirrored side, then from the statistical skin, without seams."""
+"""Completes the albedo where no photo shows it, without seams: from the mirrored side, then the statistical skin."""
 
 import cv2
 import numpy as np

@@ -101,7 +101,7 @@ def _occlusion(model: HeadModel, fit: FaceFit, size: tuple[int, int]) -> Tensor:
     smooth = min(size[0], SMOOTH_SIDE), min(size[1], SMOOTH_SIDE)
     fragments: Fragments = texels(model, *smooth)
     baked = interpolate(visibility[:, None], model.triangles, fragments)
-    return _enlarged(dilate(baked, fragments.triangle >= 0, 8), size)[..., 0]
+    return _enlarged(dilate(baked, fragments.triangle >= 0, 8), size)[..., 0].clamp(0, 1)
 
 
 def _enlarged(texture: Tensor, size: tuple[int, int]) -> Tensor:

@@ -1,0 +1,235 @@
+"""Laws of the way from a photo to the maps, on photos rendered from known heads."""
+
+import math
+from dataclasses import replace
+from functools import lru_cache
+
+import numpy as np
+import torch
+from torch.nn.functional import interpolate as resize
+from torch.nn.functional import max_pool2d
+
+from fixtures_head import synthetic_head
+from relit.appearance.lighting import load_lighting
+from relit.geometry.camera import camera_centre, look_at_face
+from relit.geometry.mesh import vertex_normals
+from relit.maps.bare_skin import SIDE, find_bare_skin
+from relit.maps.complete import complete
+from relit.maps.delight import delight
+from relit.maps.maps import build_maps
+from relit.maps.solid_noise import solid_noise
+from relit.maps.unwrap import texels, unwrap, view_of
+from relit.models.head import load_head_model, neutral_vertices, posed_vertices
+from relit.models.regions import region_masks
+from relit.models.skin import load_skin_model, skin_albedo
+from relit.render.occlusion import light_transfer
+from relit.render.render import render_fit
+from relit.types import Lighting
+
+SIZE = 384
+
+
+@lru_cache(maxsize=4)
+def photographed(yaw_rad: float = 0.0, freckled: bool = True, exposure: float = 1.0):
+    """A model, an observation of a rendered photo, the true fit, and the true albedo texture."""
+    torch.manual_seed(0)
+    model, skin = load_head_model(), load_skin_model()
+    head, (seen,) = synthetic_head()
+    coefficients = torch.zeros(len(skin.names))
+    coefficients[0] = -0.5
+    truth = skin_albedo(skin, coefficients)
+    if freckled:
+        spots = resize(torch.rand(1, 1, 96, 96), truth.shape[:2], mode="bicubic")[0, 0, ..., None]
+        truth = truth * (0.75 + 0.4 * spots).clamp(0.5, 1.2)
+    still = load_lighting("overcast")
+    light = Lighting(still.sh, still.directions[:0], still.irradiance[:0])
+    camera = look_at_face((720, 720), yaw_rad=yaw_rad, field_m=0.28)
+    fit = replace(
+        head.fits[0],
+        camera=camera,
+        expression=torch.zeros(52),
+        gaze_rad=torch.zeros(2, 2),
+        albedo=coefficients,
+        lighting=light,
+        exposure=torch.full((3,), exposure),
+    )
+    vertices = posed_vertices(model, neutral_vertices(model, fit.identity), fit.expression, fit.gaze_rad)
+    transfer = light_transfer(vertices, model.triangles)
+    with torch.no_grad():
+        image, _, _ = render_fit(model, vertices, truth, camera, light, transfer)
+    photo = replace(seen.photo, linear=(image * exposure).contiguous(), original_size_px=(720, 720))
+    observation = replace(
+        seen, photo=photo, skin_mask=torch.ones(720, 720), face_box_px=(180.0, 150.0, 540.0, 600.0)
+    )
+    return model, observation, fit, truth
+
+
+def at_size(texture, size):
+    planes = texture.permute(2, 0, 1)[None]
+    return resize(planes, (size, size), mode="bilinear", align_corners=False, antialias=True)[0].permute(1, 2, 0)
+
+
+def true_albedo(unwrapped):
+    return (unwrapped.radiance - unwrapped.specular) * math.pi / unwrapped.irradiance.clamp_min(1e-3)
+
+
+def psnr(a, b):
+    return float(-10 * ((a - b) ** 2).mean().log10())
+
+
+def test_visible_texels_return_the_albedo_that_was_photographed():
+    model, observation, fit, truth = photographed()
+    seen = unwrap(model, observation, view_of(model, fit), texels(model, SIZE, SIZE))
+    sure = (seen.confidence > 0.5) & (seen.irradiance.amin(-1) > 0.15)  # deep shadow says nothing about colour
+    sure = ~max_pool2d((~sure)[None].float(), 5, 1, 2)[0].bool()  # the photo mixes the rims of eyes and mouth
+    assert sure.float().mean() > 0.1
+    assert psnr(true_albedo(seen)[sure], at_size(truth, SIZE)[sure]) > 35
+
+
+def test_exposure_of_the_photo_does_not_matter():
+    model, observation, fit, _ = photographed()
+    fragments = texels(model, 128, 128)
+    bright = replace(observation, photo=replace(observation.photo, linear=observation.photo.linear * 0.5))
+    a = unwrap(model, observation, view_of(model, fit), fragments)
+    b = unwrap(model, bright, view_of(model, replace(fit, exposure=fit.exposure * 0.5)), fragments)
+    assert torch.allclose(a.radiance, b.radiance, atol=1e-5)
+    assert torch.equal(a.confidence, b.confidence)
+
+
+def test_visibility_agrees_with_ray_casts():
+    from embreex import rtcore_scene
+    from embreex.mesh_construction import TriangleMesh
+
+    model, observation, fit, _ = photographed(yaw_rad=0.6)
+    fragments = texels(model, 320, 320)
+    seen = unwrap(model, observation, view_of(model, fit), fragments)
+    vertices = neutral_vertices(model, fit.identity)
+    corners = model.triangles[fragments.triangle.clamp_min(0)]
+    points = (vertices[corners] * fragments.barycentric[..., None]).sum(-2)
+    normals = (vertex_normals(vertices, model.triangles)[corners] * fragments.barycentric[..., None]).sum(-2)
+    towards = torch.nn.functional.normalize(camera_centre(fit.camera) - points, dim=-1)
+    asked = (fragments.triangle >= 0) & (model.part[fragments.triangle.clamp_min(0)] == 0)
+    asked &= (normals * towards).sum(-1) > 0.4
+    scene = rtcore_scene.EmbreeScene()
+    TriangleMesh(scene, vertices.numpy(), model.triangles.numpy().astype(np.int32))
+    start = (points + 1e-3 * normals)[asked].numpy().astype(np.float32)
+    hidden = torch.from_numpy(np.asarray(scene.run(start, towards[asked].contiguous().numpy(), query="OCCLUDED")) >= 0)
+    assert hidden.any() and (~hidden).any()
+    assert (seen.visible[asked][hidden] < 0.5).float().mean() > 0.93
+    # the rim before occluding contours is refused on purpose
+    assert (seen.visible[asked][~hidden] > 0.5).float().mean() > 0.75
+
+
+def test_the_side_away_from_the_camera_is_not_seen():
+    model, observation, fit, _ = photographed(yaw_rad=0.6)  # turned to the subject's left: its right cheek is in view
+    seen = unwrap(model, observation, view_of(model, fit), texels(model, 128, 128))
+    assert seen.confidence[:, :64].sum() > 1.5 * seen.confidence[:, 64:].sum()
+
+
+def test_minified_photos_are_averaged_not_picked():
+    model, observation, fit, _ = photographed()
+    noisy = torch.rand(720, 720, 3, generator=torch.Generator().manual_seed(1))
+    observation = replace(observation, photo=replace(observation.photo, linear=noisy))
+    coarse = unwrap(model, observation, view_of(model, fit), texels(model, 48, 48))
+    fine = unwrap(model, observation, view_of(model, fit), texels(model, SIZE, SIZE))
+    assert coarse.radiance[coarse.confidence > 0.8].std() < 0.5 * fine.radiance[fine.confidence > 0.8].std()
+
+
+def test_light_taken_out_leaves_the_ratio_to_the_statistical_skin():
+    model, observation, fit, truth = photographed(freckled=False)
+    seen = unwrap(model, observation, view_of(model, fit), texels(model, SIZE, SIZE))
+    base = at_size(truth, SIZE)
+    ratio, trust = delight(seen, base, torch.ones(SIZE, SIZE))
+    assert ratio[trust > 0.5].abs().mean() < 0.03
+
+
+def test_a_shadow_on_one_side_is_light_and_a_mole_is_skin():
+    model, observation, fit, truth = photographed(freckled=False)
+    seen = unwrap(model, observation, view_of(model, fit), texels(model, SIZE, SIZE))
+    base = at_size(truth, SIZE)
+    u = torch.linspace(-1, 1, SIZE)
+    shaded = replace(seen, radiance=seen.radiance * (1 - 0.3 * torch.sigmoid(8 * u))[None, :, None])
+    shaded.radiance[200:203, 150:152] *= 0.5
+    ratio, trust = delight(shaded, base, torch.ones(SIZE, SIZE))
+    broad = ratio.mean(-1) * (trust > 0.5)
+    left, right = broad[:, : SIZE // 2], broad[:, SIZE // 2 :]
+    known = [(trust[:, : SIZE // 2] > 0.5).sum(), (trust[:, SIZE // 2 :] > 0.5).sum()]
+    assert (left.sum() / known[0] - right.sum() / known[1]).abs() < 0.08  # the shadow alone is 0.36
+    assert trust[201, 150] > 0.5 and ratio[201, 150].mean() < ratio[195:208, 140:160].mean() - 0.3
+
+
+def completed(trust, ratio):
+    model = load_head_model()
+    fragments = texels(model, SIZE, SIZE)
+    corners = model.triangles[fragments.triangle.clamp_min(0)]
+    position = 1000 * (model.mean[corners] * fragments.barycentric[..., None]).sum(-2)
+    return complete(ratio, trust, position, torch.ones(SIZE, SIZE), seed=3)
+
+
+def test_completion_keeps_what_is_known_and_shows_no_seam():
+    v, u = torch.meshgrid(torch.linspace(-1, 1, SIZE), torch.linspace(-1, 1, SIZE), indexing="ij")
+    trust = torch.sigmoid((0.45 - (u**2 + (v + 0.2) ** 2).sqrt()) * 40)
+    noise = 0.05 * torch.randn(SIZE, SIZE, 1, generator=torch.Generator().manual_seed(0))
+    ratio = torch.stack([0.3 * u, 0.2 * v, 0.1 * u * v], -1) + noise
+    ratio = torch.where(trust[..., None] > 0.01, ratio, 5.0)  # rubbish where nothing is known
+    full = completed(trust, ratio)
+    assert torch.allclose(full[trust > 0.9], ratio[trust > 0.9], atol=1e-5)
+    step = (full[:, 1:] - full[:, :-1]).abs().mean(-1)
+    border = (trust[:, 1:] > 0.02) & (trust[:, 1:] < 0.5)
+    inside = trust[:, 1:] > 0.9
+    assert step[border].quantile(0.99) < 1.1 * step[inside].quantile(0.99)
+
+
+def test_the_mirrored_side_completes_before_the_statistics():
+    u = torch.linspace(-1, 1, SIZE)[None, :].expand(SIZE, SIZE)
+    trust = ((u < -0.02) & (u > -0.6)).float().contiguous()
+    ratio = (0.5 * (u * 9).cos()[..., None] * trust[..., None]).expand(-1, -1, 3).contiguous()
+    full = completed(trust, ratio)
+    mirrored = full.flip(1)
+    part = trust > 0
+    assert torch.allclose(mirrored[part], ratio[part], atol=1e-4)
+
+
+def test_completion_of_a_complete_map_changes_nothing():
+    ratio = torch.randn(SIZE, SIZE, 3, generator=torch.Generator().manual_seed(2)) * 0.1
+    assert torch.allclose(completed(torch.ones(SIZE, SIZE), ratio), ratio, atol=1e-6)
+
+
+def test_hair_is_no_skin():
+    model, observation, fit, _ = photographed()
+    fragments = texels(model, SIDE, SIDE)
+    view = view_of(model, fit)
+    seen = unwrap(model, observation, view, fragments)
+    masks = region_masks(SIDE, SIDE)
+    rows = torch.linspace(0, 1, SIDE)[:, None].expand(SIDE, SIDE)
+    forehead = rows[masks["forehead"] > 0.5]
+    fringe = (rows < forehead.quantile(0.3)) & (seen.visible > 0)
+    strands = 0.5 + torch.rand(SIDE, SIDE, 1, generator=torch.Generator().manual_seed(0))
+    hairy = replace(seen, radiance=torch.where(fringe[..., None], 0.06 * strands, seen.radiance))
+    bare = find_bare_skin(hairy)
+    covered = fringe & (masks["face"] > 0.9) & (seen.visible > 0.5)
+    assert bare.mask[covered].mean() < 0.1
+    assert bare.mask[(masks["cheeks"] > 0.5) & (seen.visible > 0.5)].min() > 0.8
+    assert bare.hair_colour is not None and bare.hair_colour.mean() < 0.08
+
+
+def test_noise_has_unit_deviation_and_no_seam():
+    points = np.random.default_rng(0).uniform(-100, 100, (200_000, 3)).astype(np.float32)
+    noise = solid_noise(points, 2.0, 5)
+    assert abs(noise.std() - 1) < 0.03 and abs(noise.mean()) < 0.02
+    assert np.abs(solid_noise(points + np.float32(1e-3), 2.0, 5) - noise).max() < 0.05
+    assert abs(np.corrcoef(noise, solid_noise(points, 2.0, 6))[0, 1]) < 0.02
+
+
+def test_maps_of_a_photo_are_physical_and_do_not_depend_on_the_order_of_photos():
+    model, front, fit, _ = photographed()
+    _, side, fit_side, _ = photographed(yaw_rad=0.6)
+    one = build_maps(model, (front, side), (fit, fit_side), (256, 256))
+    assert one.diffuse_albedo.shape == (256, 256, 3)
+    for name, low, high in (("diffuse_albedo", 0, 1), ("specular_albedo", 0, 0.1), ("roughness", 0, 1),
+                            ("occlusion", 0, 1), ("confidence", 0, 1)):  # fmt: skip
+        values = getattr(one, name)
+        assert torch.isfinite(values).all() and values.min() >= low and values.max() <= high, name
+    again = build_maps(model, (side, front), (fit_side, fit), (256, 256))
+    assert torch.allclose(one.diffuse_albedo, again.diffuse_albedo, atol=2e-2)
+    assert one.confidence.sum() > build_maps(model, (front,), (fit,), (256, 256)).confidence.sum()
