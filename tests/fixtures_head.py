@@ -49,7 +49,8 @@ def synthetic_head(size: tuple[int, int] = (192, 128)) -> tuple[Head, tuple[Obse
         energies={"landmarks": 0.5},
         warnings=("the face is small",),
     )
-    head = Head(neutral, expression_morphs(model, neutral), synthetic_maps(*size), (fit,), torch.tensor([0.1, 0.05, 0.02]))
+    morphs, iris = expression_morphs(model, neutral), torch.tensor([0.1, 0.05, 0.02])
+    head = Head(neutral, morphs, synthetic_maps(*size), (fit,), iris)
     shade = torch.linspace(0.1, 0.9, 200)[:, None, None].expand(200, 160, 3).contiguous()
     photo = Photo("photo.png", shade, None, (160, 200), ("small <photo>",))
     points = torch.rand(478, 2, generator=torch.Generator().manual_seed(0)) * torch.tensor([100.0, 120.0]) + 30

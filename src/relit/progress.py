@@ -13,8 +13,9 @@ Every stage function takes `progress: Progress = SILENT` and writes
 import json
 import sys
 import time
-from contextlib import contextmanager
-from typing import Callable, ContextManager, Protocol
+from collections.abc import Callable
+from contextlib import AbstractContextManager, contextmanager
+from typing import Protocol
 
 Step = Callable[[int, int], None]  # step(done, total)
 
@@ -22,7 +23,7 @@ Step = Callable[[int, int], None]  # step(done, total)
 class Progress(Protocol):
     """Where stages report to."""
 
-    def stage(self, name: str) -> ContextManager[Step]:
+    def stage(self, name: str) -> AbstractContextManager[Step]:
         """A context for the work called `name`; it yields `step(done, total)`."""
         ...
 

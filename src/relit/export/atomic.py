@@ -16,7 +16,7 @@ def check_output(directory: str | os.PathLike, force: bool = False, needed_bytes
     """The resolved output folder, after everything that can be refused has been checked without leaving a trace.
 
     Raises:
-        OutputRefused: it exists without `force`, is something else than an avatar, cannot be written, or the disk is full.
+        OutputRefused: it exists without `force`, is no avatar, cannot be written, or the disk is full.
     """
     target = Path(directory).expanduser().resolve()
     if target.is_dir():

@@ -14,7 +14,7 @@ from relit.export.glb import write_glb
 from relit.export.obj import write_obj
 from relit.export.preview import make_pictures, write_preview
 from relit.export.report import write_report
-from relit.export.schema import MAPS, avatar_record, check_record, fit_arrays, fit_of
+from relit.export.schema import MAPS, avatar_record, check_record, fit_of, head_arrays
 from relit.models.head import load_head_model
 from relit.progress import SILENT, Progress, Stopwatch
 from relit.types import Head, Observation, ReflectanceMaps
@@ -56,10 +56,7 @@ def write_avatar(
             write_maps(head.maps, folder, step)
             write_glb(head, model, folder / "head.glb")
             write_obj(head, model, folder / "head.obj")
-            arrays = {"vertices": head.vertices.detach().contiguous(), "morphs_mm": (head.morphs.detach() * 1000).half()}
-            for index, fit in enumerate(head.fits):
-                arrays |= fit_arrays(index, fit)
-            (folder / ARRAYS).write_bytes(save(arrays))
+            (folder / ARRAYS).write_bytes(save(head_arrays(head)))
         with watch.stage("pictures") as step:
             pictures = make_pictures(head, observations, step)
             write_preview(pictures, folder / "preview.png")

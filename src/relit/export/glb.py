@@ -30,7 +30,11 @@ SCATTERING_MM = (3.67, 1.37, 0.68)
 
 
 _TEXTURED = ("diffuse_albedo", "occlusion", "roughness", "specular_normal", "specular_albedo")
-_CODES = {np.dtype(np.float32): gltf.FLOAT, np.dtype(np.uint16): gltf.UNSIGNED_SHORT, np.dtype(np.uint32): gltf.UNSIGNED_INT}
+_CODES = {
+    np.dtype(np.float32): gltf.FLOAT,
+    np.dtype(np.uint16): gltf.UNSIGNED_SHORT,
+    np.dtype(np.uint32): gltf.UNSIGNED_INT,
+}
 
 
 @dataclass(frozen=True)
@@ -68,7 +72,7 @@ class _Buffer:
             index = _smallest_index(kept, len(values))
             accessor.sparse = gltf.Sparse(
                 count=len(kept),
-                indices=gltf.AccessorSparseIndices(bufferView=self.view(index.tobytes()), componentType=_CODES[index.dtype]),
+                indices=gltf.AccessorSparseIndices(self.view(index.tobytes()), componentType=_CODES[index.dtype]),
                 values=gltf.AccessorSparseValues(bufferView=self.view(stored[kept].tobytes())),
             )
         return self._add(accessor)
@@ -151,8 +155,8 @@ def _add_textures(document: gltf.GLTF2, buffer: _Buffer, maps: ReflectanceMaps) 
         "specular_normal": as_8bit(0.5 + 0.5 * torch.nn.functional.normalize(small["specular_normal"], dim=-1)),
         "specular_albedo": to_8bit(tint),
     }
-    wrap = gltf.Sampler(magFilter=gltf.LINEAR, minFilter=gltf.LINEAR_MIPMAP_LINEAR, wrapS=gltf.CLAMP_TO_EDGE, wrapT=gltf.CLAMP_TO_EDGE)
-    document.samplers = [wrap]
+    edge = gltf.CLAMP_TO_EDGE
+    document.samplers = [gltf.Sampler(gltf.LINEAR, gltf.LINEAR_MIPMAP_LINEAR, wrapS=edge, wrapT=edge)]
     for index, (name, picture) in enumerate(pictures.items()):
         view = buffer.view(jpeg(picture, quality=94, full_chroma=True))
         document.images.append(gltf.Image(name=name, mimeType="image/jpeg", bufferView=view))
@@ -166,7 +170,9 @@ def _material(name: str, maps: ReflectanceMaps) -> gltf.Material:
         name=name,
         doubleSided=name == "skin",  # the neck is open
         pbrMetallicRoughness=gltf.PbrMetallicRoughness(
-            baseColorTexture=gltf.TextureInfo(index=0), metallicRoughnessTexture=gltf.TextureInfo(index=1), metallicFactor=0.0
+            baseColorTexture=gltf.TextureInfo(index=0),
+            metallicRoughnessTexture=gltf.TextureInfo(index=1),
+            metallicFactor=0.0,
         ),
         occlusionTexture=gltf.OcclusionTextureInfo(index=1),
         normalTexture=gltf.NormalMaterialTexture(index=2),
@@ -188,7 +194,7 @@ def _material(name: str, maps: ReflectanceMaps) -> gltf.Material:
 
 
 def _peak_reflectance(maps: ReflectanceMaps) -> float:
-    """The reflectance at normal incidence that a full texel of the reflectance texture stands for; 0.04 is glTF's default."""
+    """The reflectance at normal incidence that a white texel stands for; 0.04 is glTF's default."""
     return max(0.04, float(maps.specular_albedo.max()))
 
 

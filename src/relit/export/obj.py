@@ -9,6 +9,7 @@ from relit.geometry.mesh import vertex_normals
 from relit.models.head import PARTS, HeadModel
 from relit.types import Head
 
+FACE = "f {}/{}/{} {}/{}/{} {}/{}/{} {}/{}/{}"
 MTL = """newmtl {name}
 Kd 1 1 1
 Ks 0.04 0.04 0.04
@@ -36,7 +37,7 @@ def write_obj(head: Head, model: HeadModel, path: Path) -> None:
     for name, parts in MATERIALS.items():
         lines += [f"g {name}", f"usemtl {name}"]
         chosen = corners[np.isin(part, [PARTS.index(one) for one in parts])]
-        lines += ["f %d/%d/%d %d/%d/%d %d/%d/%d %d/%d/%d" % tuple(row) for row in chosen.tolist()]
+        lines += [FACE.format(*row) for row in chosen.tolist()]
     path.write_text("\n".join(lines) + "\n", encoding="ascii")
     library.write_text("\n".join(MTL.format(name=name) for name in MATERIALS), encoding="ascii")
 

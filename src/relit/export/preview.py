@@ -1,7 +1,7 @@
-"""Pictures that show a result to a person: the photo, the fit over it, and the head in new light, views and expressions."""
+"""Pictures that show a result: the photo, the fit over it, and the head in new light, views and expressions."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import cv2
@@ -22,6 +22,12 @@ TILE_PX = (480, 600)  # width, height
 FACE_IN_TILE = 0.46  # height of the landmarks over the height of a photo tile
 BACKDROP = (0.050, 0.012)  # linear grey in the middle and at the corners
 SIDE_DEG, THREE_QUARTER_DEG = 78.0, 35.0
+
+EXPRESSIONS = {
+    "smile": {"mouthSmileLeft": 0.9, "mouthSmileRight": 0.9, "jawOpen": 0.12},
+    "blink": {"eyeBlinkLeft": 1.0, "eyeBlinkRight": 1.0},
+    "surprise": {"browInnerUp": 0.9, "jawOpen": 0.5, "eyeWideLeft": 0.8, "eyeWideRight": 0.8},
+}
 
 
 @dataclass(frozen=True)
@@ -51,14 +57,10 @@ def make_pictures(head: Head, observations: tuple[Observation, ...], step=lambda
         ("views", "60° to the right"): (studio, -60, 0, None),
         ("views", "30° down"): (studio, 0, -30, None),
         ("views", "30° up"): (studio, 0, 30, None),
-        ("expressions", "smile"): (window, 8, 0, expression_of({"mouthSmileLeft": 0.9, "mouthSmileRight": 0.9, "jawOpen": 0.12})),
-        ("expressions", "blink"): (window, 8, 0, expression_of({"eyeBlinkLeft": 1.0, "eyeBlinkRight": 1.0})),
-        ("expressions", "surprise"): (window, 8, 0, expression_of({"browInnerUp": 0.9, "jawOpen": 0.5, "eyeWideLeft": 0.8, "eyeWideRight": 0.8})),
+        **{("expressions", name): (window, 8, 0, expression_of(weights)) for name, weights in EXPRESSIONS.items()},
     }
     total = len(wanted) + len(observations)
-    made: dict[str, dict[str, np.ndarray]] = {}
-    for group in Pictures.__annotations__:
-        made[group] = {}
+    made: dict[str, dict[str, np.ndarray]] = {group.name: {} for group in fields(Pictures)}
     for index, (fit, seen) in enumerate(zip(head.fits, observations, strict=True)):
         name = seen.photo.name
         photo, camera = photo_tile(seen, fit.camera)

@@ -10,36 +10,6 @@ from relit.export.preview import Pictures
 from relit.types import Head, ReflectanceMaps
 
 MAP_PX = 640
-STYLE = """
-:root{--ground:#f6f5f3;--card:#fff;--ink:#1c1b1a;--soft:#6d6a66;--line:#e2dfda;--accent:#a4502d;color-scheme:light dark}
-@media(prefers-color-scheme:dark){:root{--ground:#131211;--card:#1d1b1a;--ink:#ece9e5;--soft:#9b9690;--line:#302d2a;--accent:#e08a5f}}
-*{box-sizing:border-box}
-body{margin:0;background:var(--ground);color:var(--ink);font:16px/1.5 system-ui,-apple-system,"Segoe UI",Roboto,sans-serif}
-main{max-width:1080px;margin:0 auto;padding:20px 16px 56px}
-h1{font-size:clamp(26px,5vw,38px);line-height:1.15;letter-spacing:-.02em;margin:12px 0 4px}
-h2{font-size:20px;letter-spacing:-.01em;margin:44px 0 4px}
-p{margin:4px 0 14px;color:var(--soft);max-width:68ch}
-a{color:var(--accent)}
-.row{display:grid;gap:10px;grid-template-columns:repeat(auto-fit,minmax(min(100%,210px),1fr))}
-.row.maps{grid-template-columns:repeat(auto-fill,minmax(min(100%,160px),1fr))}
-figure{margin:0;background:var(--card);border-radius:12px;overflow:hidden;border:1px solid var(--line)}
-figure img{display:block;width:100%;height:auto}
-figcaption{padding:7px 12px 9px;font-size:14px;color:var(--soft);overflow-wrap:anywhere}
-.note{background:var(--card);border:1px solid var(--line);border-left:4px solid var(--accent);border-radius:8px;padding:10px 14px;margin:14px 0}
-.note ul{margin:4px 0;padding-left:20px}
-.compare{position:relative}
-.compare .top{position:absolute;inset:0;clip-path:inset(0 0 0 var(--cut,50%))}
-.compare input{position:absolute;inset:0;width:100%;height:100%;margin:0;opacity:0;cursor:ew-resize}
-.compare i{position:absolute;top:0;bottom:0;left:var(--cut,50%);width:2px;background:#fff;box-shadow:0 0 6px #0009;pointer-events:none}
-.compare input:focus-visible~i{width:4px;background:var(--accent)}
-.scroll{overflow-x:auto}
-table{border-collapse:collapse;width:100%;font-size:15px;font-variant-numeric:tabular-nums}
-td,th{padding:6px 12px 6px 0;border-bottom:1px solid var(--line);text-align:left;vertical-align:top;font-weight:400}
-th{color:var(--soft);white-space:nowrap}td.n{text-align:right;width:5.5em}
-.bar{height:8px;border-radius:4px;background:var(--accent);min-width:2px}
-.pair{display:grid;gap:0 40px;grid-template-columns:repeat(auto-fit,minmax(min(100%,320px),1fr))}
-code{font:14px ui-monospace,Menlo,Consolas,monospace}
-"""
 CAPTIONS = {
     "diffuse_albedo": "Diffuse albedo: the colour of the skin without light",
     "specular_albedo": "Specular albedo (F0), shown times 16",
@@ -62,6 +32,7 @@ FILES = {
 def write_report(record: dict, head: Head, pictures: Pictures, path: Path) -> None:
     """Writes the page for the content of `avatar.json` and the pictures of the head."""
     names = list(pictures.photo)
+    style = Path(__file__).with_suffix(".css").read_text(encoding="utf-8")
     body = [
         "<h1>A head that takes new light</h1>",
         f"<p>{escape(', '.join(names))} · method {escape(record['method'])} · maps {_size(record)} "
@@ -73,8 +44,8 @@ def write_report(record: dict, head: Head, pictures: Pictures, path: Path) -> No
         "</div>",
         _section("New light", "The neutral head under lights that the photo never saw.", pictures.lights),
         _section("New views", "What the photo hid is completed: judge the sides with that in mind.", pictures.views),
-        _section("Expressions", "Three of many that the 52 ARKit shapes make; the same names are in the GLB.", pictures.expressions),
-        _section("What was seen", "478 landmarks found in the photo.", pictures.landmarks),
+        _section("Expressions", "Three of many that the 52 ARKit shapes of the GLB make.", pictures.expressions),
+        _section("What was seen", "478 landmarks found in the photo.", pictures.landmarks, "row small"),
         "<h2>Maps</h2><p>In the layout of the head; every map is in <code>maps/</code> at full size.</p>",
         '<div class="row maps">',
         *(_figure(pixels, CAPTIONS[name]) for name, pixels in _map_pictures(head.maps).items()),
@@ -87,7 +58,8 @@ def write_report(record: dict, head: Head, pictures: Pictures, path: Path) -> No
     page = (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width,initial-scale=1">'
-        f"<title>relit: {escape(names[0])}</title><style>{STYLE}</style></head><body><main>{''.join(body)}</main></body></html>\n"
+        f"<title>relit: {escape(names[0])}</title><style>{style}</style></head>"
+        f"<body><main>{''.join(body)}</main></body></html>\n"
     )
     path.write_text(page, encoding="utf-8")
 
@@ -110,15 +82,16 @@ def _figure(pixels: np.ndarray, caption: str) -> str:
     )
 
 
-def _section(title: str, text: str, pictures: dict[str, np.ndarray]) -> str:
+def _section(title: str, text: str, pictures: dict[str, np.ndarray], grid: str = "row") -> str:
     figures = "".join(_figure(pixels, name) for name, pixels in pictures.items())
-    return f'<h2>{escape(title)}</h2><p>{escape(text)}</p><div class="row">{figures}</div>'
+    return f'<h2>{escape(title)}</h2><p>{escape(text)}</p><div class="{grid}">{figures}</div>'
 
 
 def _warnings(warnings: list[str]) -> str:
     if not warnings:
         return ""
-    return f'<div class="note"><b>Worth knowing</b><ul>{"".join(f"<li>{escape(one)}</li>" for one in warnings)}</ul></div>'
+    items = "".join(f"<li>{escape(one)}</li>" for one in warnings)
+    return f'<div class="note"><b>Worth knowing</b><ul>{items}</ul></div>'
 
 
 def _map_pictures(maps: ReflectanceMaps) -> dict[str, np.ndarray]:
@@ -149,7 +122,8 @@ def _timings(seconds: dict[str, float]) -> str:
 def _photo_table(photo: dict) -> str:
     camera, pose = photo["camera"], photo["pose"]
     width, height = camera["size_px"]
-    strong = sorted(photo["expression"].items(), key=lambda pair: -pair[1])[:4]
+    by_weight = sorted(photo["expression"].items(), key=lambda pair: -pair[1])
+    strong = [f"{escape(name)} {weight:.2f}" for name, weight in by_weight[:4] if weight >= 0.05]
     return _table(
         [
             ("Photo", escape(photo["name"])),
@@ -159,7 +133,7 @@ def _photo_table(photo: dict) -> str:
             ("Turned to its left", f"{pose['yaw_deg']:.1f}°"),
             ("Tipped up", f"{pose['pitch_deg']:.1f}°"),
             ("Tilted", f"{pose['roll_deg']:.1f}°"),
-            ("Expression", ", ".join(f"{escape(name)} {value:.2f}" for name, value in strong if value >= 0.05) or "neutral"),
+            ("Expression", ", ".join(strong) or "neutral"),
         ]
     )
 

@@ -18,12 +18,13 @@ from relit.types import Camera, FaceFit, Head, Lighting, Observation
 
 NAME = "relit-avatar"
 VERSION = 1
+_TANGENT = "tangent space, +Y up"
 MAPS = {  # how each map is written, and how to read it
     "diffuse_albedo": {"file": "maps/diffuse_albedo.png", "encoding": "sRGB, 8 bits"},
     "specular_albedo": {"file": "maps/specular_albedo.png", "encoding": "linear, 16 bits", "meaning": "F0"},
-    "roughness": {"file": "maps/roughness.png", "encoding": "linear, 8 bits", "meaning": "perceptual, GGX alpha is its square"},
-    "diffuse_normal": {"file": "maps/diffuse_normal.png", "encoding": "0.5 + 0.5 n, 8 bits", "meaning": "tangent space, +Y up"},
-    "specular_normal": {"file": "maps/specular_normal.png", "encoding": "0.5 + 0.5 n, 8 bits", "meaning": "tangent space, +Y up"},
+    "roughness": {"file": "maps/roughness.png", "encoding": "linear, 8 bits", "meaning": "perceptual"},
+    "diffuse_normal": {"file": "maps/diffuse_normal.png", "encoding": "0.5 + 0.5 n, 8 bits", "meaning": _TANGENT},
+    "specular_normal": {"file": "maps/specular_normal.png", "encoding": "0.5 + 0.5 n, 8 bits", "meaning": _TANGENT},
     "displacement_mm": {"file": "maps/displacement.exr", "encoding": "half float, channel Y", "unit": "mm"},
     "occlusion": {"file": "maps/occlusion.png", "encoding": "linear, 8 bits", "meaning": "ambient visibility"},
     "confidence": {"file": "maps/confidence.png", "encoding": "linear, 8 bits", "meaning": "how far the photo decided"},
@@ -41,7 +42,7 @@ def avatar_record(head: Head, observations: tuple[Observation, ...], seconds: di
         "asset_sha256": {name: card["sha256"] for name, card in cards().items()},
         "seconds": {name: round(value, 3) for name, value in seconds.items()},
         "frame": "glTF: right-handed, metres, +X to the subject's left, +Y up, +Z out of the face",
-        "files": {"glb": "head.glb", "obj": "head.obj", "arrays": "head.safetensors", "preview": "preview.png", "report": "report.html"},
+        "files": ["head.glb", "head.obj", "head.mtl", "head.safetensors", "preview.png", "report.html"],
         "maps": {"rows": rows, "columns": columns, **MAPS},
         "iris_colour": _numbers(head.iris_colour),
         "identity": _numbers(head.fits[0].identity),
@@ -61,12 +62,15 @@ def check_record(record: dict, name: str) -> None:
     if record.get("schema") != NAME:
         raise InputError(f"{name} is no relit avatar; give a folder that `relit fit` wrote")
     if record.get("schema_version") != VERSION:
-        raise InputError(f"{name} has schema {record.get('schema_version')}, this relit reads {VERSION}; fit the photo again")
+        found = record.get("schema_version")
+        raise InputError(f"{name} has schema version {found}, this relit reads {VERSION}; fit the photo again")
 
 
-def fit_arrays(index: int, fit: FaceFit) -> dict[str, Tensor]:
-    """The per-vertex arrays of a fit, under the names they have in `head.safetensors`."""
-    return {f"vertex_offset_{index}": fit.vertex_offset.detach().contiguous()}
+def head_arrays(head: Head) -> dict[str, Tensor]:
+    """The content of `head.safetensors`: the per-vertex arrays, morphs in half-float millimetres."""
+    arrays = {"vertices": head.vertices, "morphs_mm": (head.morphs * 1000).half()}
+    arrays |= {f"vertex_offset_{index}": fit.vertex_offset for index, fit in enumerate(head.fits)}
+    return {name: array.detach().contiguous() for name, array in arrays.items()}
 
 
 def fit_of(record: dict, arrays: dict[str, Tensor], index: int) -> FaceFit:
