@@ -27,6 +27,8 @@ def main(arguments: list[str] | None = None) -> int:
         return 0
     except RelitError as error:
         message, code = str(error), error.exit_code
+    except OSError as error:
+        message, code = f"{error.filename or 'the system'}: {error.strerror or error}", 2
     except KeyboardInterrupt:
         message, code = "interrupted; nothing was written", 130
     except MemoryError:

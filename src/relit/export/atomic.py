@@ -18,23 +18,24 @@ def check_output(directory: str | os.PathLike, force: bool = False, needed_bytes
     Raises:
         OutputRefused: it exists without `force`, is no avatar, cannot be written, or the disk is full.
     """
-    target = Path(directory).expanduser().resolve()
-    if target.is_dir():
-        kept = next(target.iterdir(), None) is not None
-        if kept and not force:
-            raise OutputRefused(f"{directory} exists already; give another folder or --force to replace it")
-        if kept and not (target / MARK).is_file():
-            raise OutputRefused(f"{directory} holds something else than an avatar (no {MARK}); give another folder")
-    elif target.exists():
-        raise OutputRefused(f"{directory} is a file; give a folder")
-    with _explained(directory), _parents(target.parent) as parent:
-        os.rmdir(tempfile.mkdtemp(prefix=f".{target.name}.", dir=parent))
-        free = shutil.disk_usage(parent).free
-        if free < needed_bytes:
-            raise OutputRefused(
-                f"{directory} needs about {needed_bytes >> 20} MiB and the disk has {free >> 20} MiB left; make room"
-            )
-        raise _Undo
+    with _explained(directory):
+        target = Path(directory).expanduser().resolve()
+        if target.is_dir():
+            kept = next(target.iterdir(), None) is not None
+            if kept and not force:
+                raise OutputRefused(f"{directory} exists already; give another folder or --force to replace it")
+            if kept and not (target / MARK).is_file():
+                raise OutputRefused(f"{directory} holds something else than an avatar (no {MARK}); give another folder")
+        elif target.exists():
+            raise OutputRefused(f"{directory} is a file; give a folder")
+        with _parents(target.parent) as parent:
+            os.rmdir(tempfile.mkdtemp(prefix=f".{target.name}.", dir=parent))
+            free = shutil.disk_usage(parent).free
+            if free < needed_bytes:
+                raise OutputRefused(
+                    f"{directory} needs about {needed_bytes >> 20} MiB and the disk has {free >> 20} MiB left; make room"
+                )
+            raise _Undo
     return target
 
 
@@ -120,6 +121,7 @@ def _explained(name: str | os.PathLike):
             errno.EROFS: "the disk is read-only; choose another folder",
             errno.EACCES: "permission is missing; choose another folder",
             errno.EPERM: "permission is missing; choose another folder",
+            errno.EEXIST: "a part of the path is a file; choose another folder",
             errno.ENOTDIR: "a part of the path is a file; choose another folder",
             errno.ENAMETOOLONG: "the name is too long; choose a shorter one",
         }.get(error.errno, error.strerror or str(error))

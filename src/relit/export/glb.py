@@ -72,7 +72,7 @@ class _Buffer:
             index = _smallest_index(kept, len(values))
             accessor.sparse = gltf.Sparse(
                 count=len(kept),
-                indices=gltf.AccessorSparseIndices(self.view(index.tobytes()), componentType=_CODES[index.dtype]),
+                indices=gltf.AccessorSparseIndices(bufferView=self.view(index.tobytes()), componentType=_CODES[index.dtype]),
                 values=gltf.AccessorSparseValues(bufferView=self.view(stored[kept].tobytes())),
             )
         return self._add(accessor)
@@ -156,7 +156,9 @@ def _add_textures(document: gltf.GLTF2, buffer: _Buffer, maps: ReflectanceMaps) 
         "specular_albedo": to_8bit(tint),
     }
     edge = gltf.CLAMP_TO_EDGE
-    document.samplers = [gltf.Sampler(gltf.LINEAR, gltf.LINEAR_MIPMAP_LINEAR, wrapS=edge, wrapT=edge)]
+    document.samplers = [
+        gltf.Sampler(magFilter=gltf.LINEAR, minFilter=gltf.LINEAR_MIPMAP_LINEAR, wrapS=edge, wrapT=edge)
+    ]
     for index, (name, picture) in enumerate(pictures.items()):
         view = buffer.view(jpeg(picture, quality=94, full_chroma=True))
         document.images.append(gltf.Image(name=name, mimeType="image/jpeg", bufferView=view))
