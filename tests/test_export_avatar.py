@@ -10,8 +10,8 @@ import numpy as np
 import pygltflib
 import pytest
 import torch
-from fixtures_head import synthetic_head
 
+from fixtures_head import synthetic_head
 from relit.errors import InputError, OutputRefused
 from relit.export import avatar as avatars
 from relit.export import preview

@@ -5,8 +5,8 @@ import numpy as np
 import OpenEXR
 import pytest
 import torch
-from fixtures_head import synthetic_maps
 
+from fixtures_head import synthetic_maps
 from relit.appearance.colour import srgb_from_linear
 from relit.errors import InputError
 from relit.export import images
