@@ -9,7 +9,7 @@ from scipy.sparse.linalg import LinearOperator, eigsh
 from relit.models.head_build.sources import GENDERS, KINDS, MakeHuman
 
 CAP_MM = {  # the largest displacement that one standard deviation of a local target may cause
-    "head": 2.2, "forehead": 1.8, "ears": 2.0, "neck": 2.5, "asym": 0.5, "eyes": 1.0, "eyebrows": 1.2, "mouth": 1.1,
+    "head": 2.2, "forehead": 1.8, "ears": 2.0, "neck": 2.5, "asym": 0.5, "eyes": 0.6, "eyebrows": 1.2, "mouth": 1.1,
     "nose": 1.5, "cheek": 1.6, "chin": 2.0,
 }  # fmt: skip
 CARICATURE = ("pointed", "triangle", "laugh-lines", "cleft", "square", "diamond")  # kept small
