@@ -37,11 +37,7 @@ def test_subdivided_plane_stays_in_the_plane():
 
 def test_the_eyeball_is_two_spheres_that_meet_at_the_limbus():
     assert eyeball_radius_mm(np.array(-1.0)) == pytest.approx(EYE_RADIUS_MM, abs=0.02)
-    apex = (
-        np.sqrt(EYE_RADIUS_MM**2 - IRIS_RADIUS_MM**2)
-        - np.sqrt(CORNEA_RADIUS_MM**2 - IRIS_RADIUS_MM**2)
-        + CORNEA_RADIUS_MM
-    )
+    apex = np.sqrt(EYE_RADIUS_MM**2 - IRIS_RADIUS_MM**2) - np.sqrt(CORNEA_RADIUS_MM**2 - IRIS_RADIUS_MM**2) + CORNEA_RADIUS_MM
     assert eyeball_radius_mm(np.array(1.0)) == pytest.approx(apex, abs=0.02)
     points, quads, uv = eyeball()
     normal = np.cross(points[quads[:, 2]] - points[quads[:, 0]], points[quads[:, 3]] - points[quads[:, 1]])

@@ -33,9 +33,7 @@ def test_gnm_is_read_by_its_array_names(tmp_path):
     head = load_gnm(tmp_path / "gnm_head.npz")
     assert head.expression_names == ("smile", "blink")
     moved = imported_vertices(head, torch.tensor([0.0, 2.0, 0, 0]), torch.tensor([0.0, 1.0]))
-    expected = (
-        arrays["template_vertex_positions"] + 2 * arrays["vertex_identity_basis"][1] + arrays["expression_basis"][1]
-    )
+    expected = arrays["template_vertex_positions"] + 2 * arrays["vertex_identity_basis"][1] + arrays["expression_basis"][1]
     assert np.allclose(moved.numpy(), expected, atol=1e-5)
     np.savez(tmp_path / "other.npz", triangles=arrays["triangles"])
     with pytest.raises(AssetCorrupt, match="template_vertex_positions"):

@@ -180,9 +180,7 @@ def test_face_weight_trusts_the_face_only(model):
 
 
 def test_vertices_are_differentiable(model):
-    identity = (
-        0.3 * torch.randn(len(model.identity_modes), generator=torch.Generator().manual_seed(1))
-    ).requires_grad_()
+    identity = (0.3 * torch.randn(len(model.identity_modes), generator=torch.Generator().manual_seed(1))).requires_grad_()
     expression = torch.full((52,), 0.1, requires_grad=True)
     gaze = torch.full((2, 2), 0.1, requires_grad=True)
     probe = torch.randn(model.mean.shape, generator=torch.Generator().manual_seed(2))

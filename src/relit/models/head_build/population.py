@@ -27,9 +27,7 @@ def similarity(source: np.ndarray, target: np.ndarray, weight: np.ndarray) -> tu
     return scale, rotation, b - scale * rotation @ a
 
 
-def makehuman_blend(
-    data: MakeHuman, gender: float, age: float, kinds: np.ndarray, muscle: float, weight: float
-) -> np.ndarray:
+def makehuman_blend(data: MakeHuman, gender: float, age: float, kinds: np.ndarray, muscle: float, weight: float) -> np.ndarray:
     """[B, 3] a face from MakeHuman's macro targets.
 
     Args:
