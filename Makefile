@@ -27,7 +27,7 @@ lint: $(VENV)/test.done
 	@$(BIN)/lint-imports --no-cache
 
 results: $(VENV)/evaluate.done
-	@$(BIN)/python -m bench.results
+	@$(BIN)/python -m relit.evaluation.results --data $(or $(DATA),../shared/data)
 
 clean:
 	rm -rf $(VENV) out results build .pytest_cache .ruff_cache src/*.egg-info

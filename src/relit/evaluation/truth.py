@@ -322,11 +322,12 @@ def _render(ict, shape, data, index, rng, camera_from_head, fov_deg, folder: str
     scene["light"] = {"type": "envmap", "filename": str(light), "to_world": turn}
     # Mitsuba's camera looks along +Z with +X to the left of the picture and +Y up
     to_world = np.linalg.inv(camera_from_head) @ np.diag([-1.0, -1.0, 1.0, 1.0])
+    film = {"type": "hdrfilm", "width": SIZE_PX, "height": SIZE_PX, "pixel_format": "rgb", "rfilter": {"type": "gaussian"}}
     scene["sensor"] = {
         "type": "perspective",
         "fov": fov_deg,
         "to_world": mi.ScalarTransform4f(to_world),
-        "film": {"type": "hdrfilm", "width": SIZE_PX, "height": SIZE_PX, "pixel_format": "rgb", "rfilter": {"type": "gaussian"}},
+        "film": film,
         "sampler": {"type": "multijitter", "sample_count": SAMPLES, "seed": index},
     }
     picture = np.array(mi.render(mi.load_dict(scene)))
