@@ -70,22 +70,22 @@ def paint_eyes(
 ) -> Float[Tensor, "H W 3"]:
     """The albedo map with both eyeballs painted in the given iris colour, gutters included."""
     rows, columns = albedo.shape[:2]
-    on_eyes = torch.isin(model.part, torch.tensor([PARTS.index("left_eye"), PARTS.index("right_eye")])).nonzero()[:, 0]
-    chart = model.render_triangles[on_eyes]
+    eyes = torch.tensor([PARTS.index("left_eye"), PARTS.index("right_eye")])
+    height = model.uv[model.render_triangles[torch.isin(model.part, eyes)], 1] * rows
     gutter = max(2, rows // 256)
-    top = max(0, int(model.uv[chart, 1].min() * rows) - gutter)
-    bottom = min(rows, int(model.uv[chart, 1].max() * rows) + 1 + gutter)
-    strip = (model.uv * torch.tensor([1.0, float(rows)]) - torch.tensor([0.0, float(top)])) / torch.tensor(
-        [1.0, float(bottom - top)]
-    )
-    triangle, barycentric = rasterise_uv(strip, chart, bottom - top, columns)
-    inside = triangle >= 0
+    top, bottom = max(0, int(height.min()) - gutter), min(rows, int(height.max()) + 1 + gutter)
+    # the layout as seen through the strip of rows that holds the eyes
+    strip = torch.stack([model.uv[:, 0], (model.uv[:, 1] * rows - top) / (bottom - top)], 1)
+    triangle, barycentric = rasterise_uv(strip, model.render_triangles, bottom - top, columns)
+    inside = (triangle >= 0) & torch.isin(model.part[triangle.clamp_min(0)], eyes)
     offsets = torch.zeros_like(model.mean)
     offsets[model.eye_vertices[0]] = model.eye_template
     offsets[model.eye_vertices[1]] = model.eye_template
-    corners = offsets[model.triangles[on_eyes[triangle[inside]]]]
-    painted = albedo[top:bottom].clone()
+    corners = offsets[model.triangles[triangle[inside]]]
+    before = albedo[top:bottom]
+    painted = before.clone()
     painted[inside] = eye_albedo((corners * barycentric[inside][..., None]).sum(1), iris_colour)
+    free = (inside | (triangle < 0))[..., None]
     result = albedo.clone()
-    result[top:bottom] = dilate(painted, inside, gutter)
+    result[top:bottom] = torch.where(free, dilate(painted, inside, gutter), before)
     return result

@@ -75,8 +75,9 @@ def _without_hair(ratio, core, scalp, usable, masks) -> np.ndarray:
     face = masks["face"] > 0.5
     light = ratio.mean(-1)
     strands = cv2.GaussianBlur(np.abs(light - cv2.GaussianBlur(light, (0, 0), 1.5)), (0, 0), 2)
-    features = np.stack([0.5 + 0.25 * light, 0.5 + (ratio[..., 0] - ratio[..., 2]) / 2, strands * 4], -1)
-    picture = (np.clip(features, 0, 1) * 255).astype(np.uint8)
+    strands = 0.25 * strands / max(float(np.quantile(strands[core], 0.6)), 0.01)  # photos differ in sharpness
+    channels = np.stack([0.5 + 0.25 * light, 0.5 + (ratio[..., 0] - ratio[..., 2]) / 2, strands], -1)
+    picture = (np.clip(channels, 0, 1) * 255).astype(np.uint8)
     # what no camera sees must not teach a colour: it repeats the hair's
     picture[~usable] = np.median(picture[scalp], 0)
     labels = np.full(picture.shape[:2], cv2.GC_BGD, np.uint8)
@@ -88,7 +89,8 @@ def _without_hair(ratio, core, scalp, usable, masks) -> np.ndarray:
     cv2.setRNGSeed(0)
     cv2.grabCut(picture, labels, None, np.zeros((1, 65)), np.zeros((1, 65)), ROUNDS, cv2.GC_INIT_WITH_MASK)
     skin = (labels == cv2.GC_FGD) | (labels == cv2.GC_PR_FGD)
-    skin |= face & (np.max([masks[n] for n in MARKED], 0) > 0.3)
+    features = (np.max([masks[n] for n in MARKED], 0) > 0.3).astype(np.uint8)
+    skin |= face & (cv2.dilate(features, np.ones((9, 9), np.uint8)) > 0)
     # hair reaches in from the rim of the face; what lies inside (moles, wrinkles, highlights) is skin
     opened = cv2.morphologyEx(skin.astype(np.uint8), cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
     _, parts = cv2.connectedComponents(1 - opened, connectivity=4)

@@ -13,21 +13,29 @@ from relit.maps.unwrap import Unwrapped, smoothstep
 
 DARKEST = 0.12  # of the median irradiance: texels in deeper shadow are left to the completion
 CLIPPED = (0.88, 0.99)  # sensor value between no doubt and full doubt about a highlight
-DROWNED = (0.3, 0.7)  # white mixed in over the darkest channel: between no doubt and full doubt
+HUELESS = (0.03, 0.3)  # share of white in the darkest channel from which the photo's hue is replaced
+DROWNED = (0.4, 0.8)  # share of white between no doubt and full doubt
+GAP = (0.5, 0.9)  # log ratio below the lips' median between no doubt and full doubt
 BROAD, FINE = 0.035, 0.012  # of the map's width: scales at which left-over light is told from skin
 KEPT_BRIGHTENING = 0.35  # how much of a broad symmetric brightening is skin; the rest is highlight
-KEPT_HUE = 0.5  # how much of a broad change of hue is skin; the rest is coloured light
+KEPT_HUE = 0.3  # how much of a broad change of hue is skin; the rest is coloured light
 GLOSS_WIDTH = 0.0015  # of the map's width: colours are noisier than lightness
 
 
 def delight(
-    seen: Unwrapped, base: Float[Tensor, "H W 3"], plain: Float[Tensor, "H W"]
+    seen: Unwrapped,
+    base: Float[Tensor, "H W 3"],
+    plain: Float[Tensor, "H W"],
+    hued: Float[Tensor, "H W"],
+    lips: Float[Tensor, "H W"],
 ) -> tuple[Float[Tensor, "H W 3"], Float[Tensor, "H W"]]:
     """The log ratio between the photo's albedo and the statistical one, and its confidence.
 
     Args:
         base: albedo of the statistical skin model with the fitted coefficients.
         plain: [0, 1] where skin has the colour of skin: without lips, brows, beard.
+        hued: [0, 1] where hue hardly changes over centimetres: plain skin, and in part the beard.
+        lips: [0, 1] the lips, where teeth look like white and the gap between them like shadow.
 
     What the fitted light cannot explain is told from skin by three facts. Highlights have the colour of the light, so
     they wash the skin's colour out. Skin is about symmetric, light seldom is. Highlights only brighten. The broad part
@@ -40,31 +48,50 @@ def delight(
     floor = DARKEST * float(seen.irradiance[trusted].median()) if trusted.any() else 0.05
     diffuse = torch.maximum(seen.radiance - seen.specular, 0.25 * seen.radiance)
     albedo = diffuse * math.pi / seen.irradiance.clamp_min(floor)
-    gloss = _gloss(albedo, base, seen.confidence * plain)
-    drowned = smoothstep(*DROWNED, gloss / albedo.amin(-1).clamp_min(1e-3))
-    albedo = albedo - torch.minimum(gloss, 0.6 * albedo.amin(-1))[..., None]
+    albedo, share = _without_gloss(albedo, base, seen.confidence * plain)
+    albedo, share_of_lips = _without_gloss(albedo, base, seen.confidence * lips)
+    drowned = smoothstep(*DROWNED, torch.maximum(share, share_of_lips))
     clipped = torch.maximum(smoothstep(*CLIPPED, seen.radiance.amax(-1)) * 0.8, drowned)
     dark = 1 - smoothstep(floor * 0.8, floor * 2.5, seen.irradiance.amin(-1))
-    confidence = seen.confidence * (1 - clipped) * (1 - dark)
     ratio = (albedo.clamp(5e-3, 1.2) / base.clamp_min(5e-3)).log().clamp(-1.6, 1.2)
-    return torch.from_numpy(_without_light(ratio.numpy(), confidence.numpy(), plain.numpy())), confidence
+    confidence = seen.confidence * (1 - clipped) * (1 - dark) * (1 - _gap(ratio, seen.confidence * lips))
+    return torch.from_numpy(_without_light(ratio.numpy(), confidence.numpy(), hued.numpy())), confidence
 
 
-def _gloss(albedo: Tensor, base: Tensor, skin: Tensor) -> Tensor:
-    """(H, W) the white that is mixed to the skin's own colour, where `skin` has that colour."""
+def _without_gloss(albedo: Tensor, base: Tensor, skin: Tensor) -> tuple[Tensor, Tensor]:
+    """The albedo less the white that is mixed to the skin's own colour, and that white's share of the darkest channel.
+
+    Args:
+        skin: [0, 1] where the colour of skin is expected; elsewhere nothing changes.
+    """
     certain = skin > 0.5
-    if certain.sum() < 1000:
-        return torch.zeros_like(skin)
+    if certain.sum() < 100:
+        return albedo, torch.zeros_like(skin)
     own = base * (albedo[certain] / base[certain])[::7].median(0).values
     own = own / own.norm(dim=-1, keepdim=True).clamp_min(1e-6)
     across = torch.ones(3) - own.sum(-1, keepdim=True) * own  # the part of white that skin of this colour cannot show
     white = (albedo * across).sum(-1) / (across**2).sum(-1).clamp_min(0.02)
     usual = white[certain][::7].quantile(torch.tensor([0.5, 0.75]))
     excess = (white - usual[1] - 0.5 * (usual[1] - usual[0])).clamp_min(0) * skin
-    return torch.from_numpy(cv2.GaussianBlur(excess.numpy(), (0, 0), max(0.5, GLOSS_WIDTH * skin.shape[1])))
+    excess = torch.from_numpy(cv2.GaussianBlur(excess.numpy(), (0, 0), max(0.5, GLOSS_WIDTH * skin.shape[1])))
+    darkest = albedo.amin(-1).clamp_min(1e-3)
+    share = excess / darkest
+    matt = albedo - torch.minimum(excess, 0.6 * darkest)[..., None]
+    # what lay below the highlight has the skin's hue; only its brightness is still told by the photo
+    hue = smoothstep(*HUELESS, share)[..., None]
+    return matt + hue * (own * (matt * own).sum(-1, keepdim=True) - matt), share
 
 
-def _without_light(ratio: np.ndarray, confidence: np.ndarray, plain: np.ndarray) -> np.ndarray:
+def _gap(ratio: Tensor, lips: Tensor) -> Tensor:
+    """(H, W) in [0, 1]: 1 on the dark line between the lips and in an open mouth that reaches into them."""
+    certain = lips > 0.5
+    if not certain.any():
+        return torch.zeros_like(lips)
+    light = ratio.mean(-1)
+    return lips * smoothstep(*GAP, light[certain].median() - light)
+
+
+def _without_light(ratio: np.ndarray, confidence: np.ndarray, hued: np.ndarray) -> np.ndarray:
     """The log ratio less its broad lopsided part, most of its broad brightening, and part of its broad hue."""
     width = ratio.shape[1]
     result = ratio
@@ -78,4 +105,4 @@ def _without_light(ratio: np.ndarray, confidence: np.ndarray, plain: np.ndarray)
     level = np.median(broad[certain][::7], 0) if certain.any() else np.zeros(3, np.float32)
     over = np.maximum((broad - level).min(-1, keepdims=True), 0)  # brighter in every channel: white light on top
     hue = broad - level - (broad - level).mean(-1, keepdims=True)
-    return result - (1 - KEPT_BRIGHTENING) * over - (1 - KEPT_HUE) * plain[..., None] * hue
+    return result - (1 - KEPT_BRIGHTENING) * over - (1 - KEPT_HUE) * hued[..., None] * hue

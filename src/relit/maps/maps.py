@@ -46,13 +46,14 @@ def build_maps(
     base = _enlarged(skin_albedo(load_skin_model(), fits[0].albedo), size)
     masks = region_masks(*size)
     plain = 1 - torch.stack([masks[name] for name in MARKED]).amax(0)
+    hued = torch.maximum(plain, 0.6 * masks["beard"] * (1 - masks["lips"]))
     weighted, weight, confidence, hair = torch.zeros(*size, 3), torch.zeros(size), torch.zeros(size), []
     for index, (observation, fit) in enumerate(zip(observations, fits, strict=True)):
         view = view_of(model, fit)
         bare = find_bare_skin(unwrap(model, observation, view, small))
         seen = unwrap(model, observation, view, fragments)
         seen.confidence.mul_(_enlarged(bare.mask[..., None], size)[..., 0])
-        ratio, trust = delight(seen, base, plain)
+        ratio, trust = delight(seen, base, plain, hued, masks["lips"])
         # a sharp preference for the better view, so that two slightly misplaced views do not blur each other
         preference = (trust**4)[..., None]
         weighted += ratio * preference

@@ -1,0 +1,81 @@
+"""Laws of the neutral head and its eyes."""
+
+from dataclasses import replace
+
+import torch
+
+from fixtures_head import synthetic_head
+from relit.appearance.lighting import uniform_lighting
+from relit.geometry.uv import rasterise_uv
+from relit.head.assemble import BROWN, assemble_head
+from relit.head.eyes import SHADE, iris_colour, paint_eyes
+from relit.models.head import PARTS, load_head_model, neutral_vertices
+
+GREEN = torch.tensor([0.05, 0.09, 0.04])
+
+
+def with_irises(radius_px: float, colour: torch.Tensor):
+    """An observation whose irises are discs of this albedo under uniform light, with a white highlight on each."""
+    head, (seen,) = synthetic_head()
+    points = seen.landmarks.points_px.clone()
+    y, x = torch.meshgrid(torch.arange(200) + 0.5, torch.arange(160) + 0.5, indexing="ij")
+    picture = torch.full((200, 160, 3), 0.5)
+    fit = replace(head.fits[0], lighting=uniform_lighting(), exposure=torch.tensor([0.8, 1.0, 1.2]))
+    lids = (
+        (263, 466, 388, 387, 386, 385, 384, 398, 362, 382, 381, 380, 374, 373, 390, 249),
+        (33, 246, 161, 160, 159, 158, 157, 173, 133, 155, 154, 153, 145, 144, 163, 7),
+    )
+    for iris, edge, centre in ((473, lids[0], (110.0, 80.0)), (468, lids[1], (50.0, 80.0))):
+        middle = torch.tensor(centre)
+        rim = radius_px * torch.tensor([[1.0, 0], [0, 1.0], [-1.0, 0], [0, -1.0]])
+        points[iris : iris + 5] = torch.cat([middle[None], middle + rim])
+        angle = torch.arange(16) / 16 * 2 * torch.pi
+        opening = torch.stack([2.2 * angle.cos(), 1.3 * angle.sin()], 1) * radius_px
+        points[list(edge)] = middle + opening
+        distance = ((x - centre[0]) ** 2 + (y - centre[1]) ** 2).sqrt()
+        picture[distance < radius_px] = colour * SHADE * fit.exposure
+        picture[distance < 0.4 * radius_px] = 0.004
+        spot = ((x - centre[0] - 0.5 * radius_px) ** 2 + (y - centre[1] + 0.4 * radius_px) ** 2).sqrt()
+        picture[spot < 0.15 * radius_px] = 1.0
+    seen = replace(
+        seen, photo=replace(seen.photo, linear=picture), landmarks=replace(seen.landmarks, points_px=points)
+    )
+    return head, seen, fit
+
+
+def test_iris_colour_is_read_past_highlights_exposure_and_pupil():
+    _, seen, fit = with_irises(12.0, GREEN)
+    assert torch.allclose(iris_colour(seen, fit), GREEN, rtol=0.05)
+
+
+def test_small_irises_tell_no_colour():
+    _, seen, fit = with_irises(2.0, GREEN)
+    assert iris_colour(seen, fit) is None
+    head, _, _ = with_irises(2.0, GREEN)
+    assert torch.equal(assemble_head(load_head_model(), (seen,), (fit,), head.maps).iris_colour, BROWN)
+
+
+def test_only_the_eyes_are_painted():
+    model = load_head_model()
+    before = torch.full((256, 192, 3), 0.3)
+    after = paint_eyes(model, before, GREEN)
+    triangle, _ = rasterise_uv(model.uv, model.render_triangles, 256, 192)
+    part = torch.where(triangle >= 0, model.part[triangle.clamp_min(0)], -1)
+    eyes = (part == PARTS.index("left_eye")) | (part == PARTS.index("right_eye"))
+    changed = (after != before).any(-1)
+    assert changed[eyes].float().mean() > 0.98
+    assert not changed[(part >= 0) & ~eyes].any()
+    assert torch.allclose(after.flip(1)[eyes.flip(1) & eyes].mean(0), after[eyes.flip(1) & eyes].mean(0), atol=0.02)
+
+
+def test_the_neutral_head_has_the_identity_and_no_expression():
+    model = load_head_model()
+    head, seen, fit = with_irises(12.0, GREEN)
+    offset = torch.zeros_like(model.mean)
+    offset[:, 2] = 1e-3
+    fit = replace(fit, vertex_offset=offset)
+    built = assemble_head(model, (seen,), (fit,), head.maps)
+    assert torch.allclose(built.vertices, neutral_vertices(model, fit.identity) + offset, atol=1e-7)
+    assert built.morphs.shape == (52, len(model.mean), 3)
+    assert built.fits == (fit,)
+    assert torch.equal(built.maps.roughness, head.maps.roughness)
