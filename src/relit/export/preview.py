@@ -12,27 +12,30 @@ from torch import Tensor
 
 from relit.appearance.lighting import load_lighting, rotate_lighting
 from relit.export.images import as_8bit, shrunk, to_8bit, write_png
-from relit.geometry.camera import cropped, look_at_face
+from relit.geometry.camera import cropped, look_at_face, project
 from relit.geometry.transforms import rotation_from_yaw_pitch
-from relit.models.head import ARKIT_NAMES
+from relit.models.head import ARKIT_NAMES, PARTS, load_head_model, posed_vertices
 from relit.render.portrait import render_head, tonemap_srgb
+from relit.render.rasterise import interpolate, rasterise
 from relit.types import Camera, Head, Lighting, Observation
 
-TILE_PX = (480, 600)  # width, height
+TILE_PX = (480, 600)  # width, height: the tiles of the preview
+SMALL_TILE_PX = (336, 420)  # further pictures of the report
+PORTRAIT_HEIGHT_M = 0.34  # what a portrait shows of a head, from above the crown to the collar bones
 FACE_IN_TILE = 0.46  # height of the landmarks over the height of a photo tile
 BACKDROP = (0.050, 0.012)  # linear grey in the middle and at the corners
 SIDE_DEG, THREE_QUARTER_DEG = 78.0, 35.0
 
 EXPRESSIONS = {
-    "smile": {"mouthSmileLeft": 0.9, "mouthSmileRight": 0.9, "jawOpen": 0.12},
-    "blink": {"eyeBlinkLeft": 1.0, "eyeBlinkRight": 1.0},
-    "surprise": {"browInnerUp": 0.9, "jawOpen": 0.5, "eyeWideLeft": 0.8, "eyeWideRight": 0.8},
+    "Smile": {"mouthSmileLeft": 0.9, "mouthSmileRight": 0.9, "jawOpen": 0.12},
+    "Blink": {"eyeBlinkLeft": 1.0, "eyeBlinkRight": 1.0},
+    "Surprise": {"browInnerUp": 0.9, "jawOpen": 0.5, "eyeWideLeft": 0.8, "eyeWideRight": 0.8},
 }
 
 
 @dataclass(frozen=True)
 class Pictures:
-    """8-bit sRGB pictures, all TILE_PX, by caption. Photo, landmarks and overlay have one entry per photo."""
+    """8-bit sRGB pictures by caption. Photo, landmarks and overlay have one entry per photo."""
 
     photo: dict[str, np.ndarray]
     landmarks: dict[str, np.ndarray]
@@ -51,9 +54,9 @@ def make_pictures(head: Head, observations: tuple[Observation, ...], step=lambda
         ("relit", "front"): (window, 0, 0, posed),
         ("relit", "three-quarter"): (studio, THREE_QUARTER_DEG, 0, posed),
         ("relit", "side"): (load_lighting("rim"), SIDE_DEG, 0, posed),
-        ("lights", "sun"): (load_lighting("sun"), -12, 0, None),
-        ("lights", "sunset"): (load_lighting("sunset"), -12, 0, None),
-        ("lights", "night"): (load_lighting("night"), -12, 0, None),
+        ("lights", "Sun"): (load_lighting("sun"), -12, 0, None),
+        ("lights", "Sunset"): (load_lighting("sunset"), -12, 0, None),
+        ("lights", "Night"): (load_lighting("night"), -12, 0, None),
         ("views", "60° to the right"): (studio, -60, 0, None),
         ("views", "30° down"): (studio, 0, -30, None),
         ("views", "30° up"): (studio, 0, 30, None),
@@ -69,7 +72,8 @@ def make_pictures(head: Head, observations: tuple[Observation, ...], step=lambda
         made["overlay"][name] = to_8bit(overlay(head, index, photo, camera))
         step(index + 1, total)
     for index, ((group, name), (light, yaw, pitch, expression)) in enumerate(wanted.items()):
-        made[group][name] = portrait(head, light, yaw, pitch, TILE_PX, expression)
+        size = TILE_PX if group == "relit" else SMALL_TILE_PX
+        made[group][name] = portrait(head, light, yaw, pitch, size, expression)
         step(len(observations) + index + 1, total)
     return Pictures(**made)
 
@@ -98,7 +102,9 @@ def portrait(
     """
     yaw, pitch = math.radians(yaw_deg), math.radians(pitch_deg)
     turned = rotate_lighting(lighting, rotation_from_yaw_pitch(yaw, pitch).T)
-    rgba = render_head(head, look_at_face(size_px, yaw_rad=yaw, pitch_rad=pitch), turned, expression=expression)
+    field_m = PORTRAIT_HEIGHT_M * min(size_px) / size_px[1]
+    camera = look_at_face(size_px, field_m=field_m, yaw_rad=yaw, pitch_rad=pitch)
+    rgba = render_head(head, camera, turned, expression=expression)
     if backdrop:
         return as_8bit(tonemap_srgb(_over(rgba, _backdrop(size_px))))
     coverage = rgba[..., 3:]
@@ -106,10 +112,15 @@ def portrait(
 
 
 def overlay(head: Head, index: int, photo: Float[Tensor, "H W 3"], camera: Camera) -> Float[Tensor, "H W 3"]:
-    """The fitted head, in its own pose, expression, light and exposure, over the photo."""
-    fit = head.fits[index]
+    """The fitted face, in its own pose, expression, light and exposure, over the photo, which keeps hair and clothes."""
+    fit, model = head.fits[index], load_head_model()
     rgba = render_head(head, camera, fit.lighting, expression=fit.expression, gaze_rad=fit.gaze_rad)
-    return _over(torch.cat([rgba[..., :3] * fit.exposure, rgba[..., 3:]], -1), photo)
+    vertices = posed_vertices(model, head.vertices, fit.expression, fit.gaze_rad, head.morphs)
+    fragments = rasterise(project(camera, vertices), model.triangles, camera.size_px)
+    weight = interpolate(model.face_weight[:, None], model.triangles, fragments)
+    inside = model.part[fragments.triangle.clamp_min(0)] != PARTS.index("skin")  # eyes, teeth and tongue
+    face = torch.where(inside[..., None], torch.ones_like(weight), weight)
+    return _over(torch.cat([rgba[..., :3] * fit.exposure, rgba[..., 3:]], -1) * face, photo)
 
 
 def expression_of(weights: dict[str, float]) -> Float[Tensor, "52"]:

@@ -78,7 +78,7 @@ def _comparison(name: str, photo: np.ndarray, overlay: np.ndarray) -> str:
 def _figure(pixels: np.ndarray, caption: str) -> str:
     return (
         f'<figure><img loading="lazy" src="{jpeg_uri(pixels)}" alt="{escape(caption)}">'
-        f"<figcaption>{escape(caption[:1].upper() + caption[1:])}</figcaption></figure>"
+        f"<figcaption>{escape(caption)}</figcaption></figure>"
     )
 
 
