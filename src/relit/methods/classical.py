@@ -27,6 +27,8 @@ def run(photos: list[Photo], *, size: tuple[int, int], face: int | None, device:
     """
     if not photos:
         raise InputError("no photo was given; name at least one picture file")
+    if device == "cuda":
+        raise InputError("the classical method runs on the CPU only; give --device auto or cpu")
     torch.manual_seed(seed)
     watch = Stopwatch(progress)
 
