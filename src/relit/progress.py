@@ -15,11 +15,12 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, contextmanager
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 Step = Callable[[int, int], None]  # step(done, total)
 
 
+@runtime_checkable
 class Progress(Protocol):
     """Where stages report to."""
 
