@@ -36,7 +36,7 @@ from relit.types import Camera, Head, Lighting, Observation
 
 LIGHTS = ("studio", "sunset", "overcast")  # none is the light of the photo
 YAWS_DEG = (-25, 25)
-PICTURE_PX = 512
+PICTURE_PX = 400
 CLOSE_PX = 1024
 GREY = 0.18  # linear background of every render
 LOST = 2.0  # distance given where no face is found in a render: further than any two faces lie

@@ -121,7 +121,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", default=[], help="measure portraits whose name contains one of these words")
     parser.add_argument("--shapes", type=int, default=COUNT, help="how many known shapes")
     parser.add_argument("--size", type=int, default=2048)
-    parser.add_argument("--jobs", type=int, default=1)
+    parser.add_argument("--jobs", type=int, default=max(1, len(os.sched_getaffinity(0)) // 2), help="processes side by side")
     parser.add_argument("--node-modules", type=Path, default=None, help="folder that holds gltf-validator")
     given = parser.parse_args()
 
@@ -129,7 +129,7 @@ def main() -> None:
     records = measure_portraits(photos, given.out / "portraits", given.size, given.jobs)
     good = [record for record in records if "failure" not in record]
     step = lambda done, total: print(f"known shape {done}/{total}", file=sys.stderr, flush=True)  # noqa: E731
-    shapes = measure_shapes(given.data, given.out / "ict", given.shapes, step) if given.shapes else []
+    shapes = measure_shapes(given.data, given.out / "ict", given.shapes, given.jobs, step) if given.shapes else []
     glbs = [given.out / "portraits" / record["name"] / "avatar" / "head.glb" for record in good]
     issues = validate_glbs(glbs, given.node_modules)
     write_sheets(records, given.out)

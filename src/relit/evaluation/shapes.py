@@ -1,7 +1,9 @@
 """Faces of known shape through the complete path: how far the fitted shape lies from the truth, and the mean face."""
 
 import json
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -33,16 +35,24 @@ class ShapeRecord:
     failure: str = ""
 
 
-def measure_shapes(data: Path, out: Path, count: int, on_step=lambda done, total: None) -> list[ShapeRecord]:
+def measure_shapes(
+    data: Path, out: Path, count: int, jobs: int = 1, on_step=lambda done, total: None
+) -> list[ShapeRecord]:
     """One record per true face; records and pictures that are already in `out` are kept."""
-    records = []
-    for index, face in enumerate(true_faces(data, out, count)):
-        path = out / f"{face.name}.json"
-        if not path.exists():
-            path.write_text(json.dumps(asdict(measure_shape(face)), indent=1))
-        records.append(ShapeRecord(**json.loads(path.read_text())))
-        on_step(index + 1, count)
-    return records
+    faces = true_faces(data, out, count)
+    paths = [out / f"{face.name}.json" for face in faces]
+    waiting = [(face, path) for face, path in zip(faces, paths, strict=True) if not path.exists()]
+    on_step(count - len(waiting), count)
+    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
+        for index, _ in enumerate(pool.map(_keep_record, *zip(*waiting, strict=True)) if waiting else ()):
+            on_step(count - len(waiting) + index + 1, count)
+    return [ShapeRecord(**json.loads(path.read_text())) for path in paths]
+
+
+def _keep_record(face: TrueFace, path: Path) -> None:
+    partial = path.with_suffix(".part")
+    partial.write_text(json.dumps(asdict(measure_shape(face)), indent=1))
+    partial.rename(path)
 
 
 def measure_shape(face: TrueFace) -> ShapeRecord:
