@@ -23,7 +23,7 @@ RIGHT_EYE, LEFT_EYE = (33, 133), (362, 263)  # corners of the subject's eyes, fr
 DETECTOR_PX, LANDMARK_PX = 128, 256
 # Sides of the searched squares over the photo's long side. The detector finds faces of about 15 to 90 % of its input.
 SEARCH_SCALES, DEEP_SCALES = (1.5, 1.0, 0.5, 0.25), (0.125,)
-MIN_DETECTION, MIN_LANDMARK_SCORE = 0.5, 0.5
+MIN_DETECTION, MIN_LANDMARK_SCORE = 0.5, 0.9
 MAX_OVERLAP = 0.3
 ROI_SCALE = 1.5  # side of the landmark network's view over the face box (face_landmarker_graph.cc)
 REFINEMENTS = 2
@@ -78,18 +78,18 @@ class _View:
 def detect_faces(rgb8: UInt8[np.ndarray, "H W 3"]) -> tuple[Detection, ...]:
     """The faces of an upright image, numbered from the left.
 
-    Squares of several sizes are searched, down to an eighth of the long side when nothing larger is found, and
-    overlapping finds are merged to the best.
+    Squares of several sizes are searched, down to an eighth of the long side when nothing larger is found. Of
+    overlapping finds the best is kept, if the landmark network, too, sees a face there.
 
     Source: Bazarevsky et al. 2019, "BlazeFace" (the network and its anchors).
     Differs: the published pipeline looks once at the whole frame and so misses faces below about 15 % of it.
     """
-    found: list[Detection] = []
-    for scale in SEARCH_SCALES:
-        found += _search(rgb8, scale)
-    for scale in DEEP_SCALES:
-        found += _search(rgb8, scale) if not found else []
-    return tuple(sorted(_best_of_overlapping(found), key=lambda face: face.box_px[0] + face.box_px[2]))
+    for scales in (SEARCH_SCALES, DEEP_SCALES):
+        found = _best_of_overlapping([face for scale in scales for face in _search(rgb8, scale)])
+        found = _best_of_overlapping([known for face in found if (known := _recognised(rgb8, face))])
+        if found:
+            break
+    return tuple(sorted(found, key=lambda face: face.box_px[0] + face.box_px[2]))
 
 
 def detect_landmarks(rgb8: UInt8[np.ndarray, "H W 3"], face: Detection) -> Landmarks:
@@ -100,9 +100,7 @@ def detect_landmarks(rgb8: UInt8[np.ndarray, "H W 3"], face: Detection) -> Landm
 
     Source: Kartynnik et al. 2019 (landmarks), Grishchenko et al. 2020 (attention mesh with irises).
     """
-    eyes = np.array(face.eyes_px)
-    box = np.array(face.box_px)
-    view = _View((box[:2] + box[2:]) / 2, ROI_SCALE * float((box[2:] - box[:2]).max()), _angle(eyes[1] - eyes[0]))
+    view = _first_view(face)
     for _ in range(REFINEMENTS):
         view = _follow(_read(rgb8, view)[0])
     turned = [
@@ -216,6 +214,22 @@ def _best_of_overlapping(faces: list[Detection]) -> list[Detection]:
     return kept
 
 
+def _recognised(rgb8: np.ndarray, face: Detection) -> Detection | None:
+    """The face with the box of its landmarks, if the landmark network sees one and still does where it points to.
+
+    Two finds of one face then coincide, and textures that resemble a face at first sight drop out.
+    """
+    view = _first_view(face)
+    for _ in range(2):
+        points, score = _read(rgb8, view)
+        if score < MIN_LANDMARK_SCORE:
+            return None
+        view = _follow(points)
+    low, high = points[:468, :2].min(0).tolist(), points[:468, :2].max(0).tolist()
+    eyes = tuple(tuple(points[list(eye), :2].mean(0).tolist()) for eye in (RIGHT_EYE, LEFT_EYE))
+    return Detection((*low, *high), eyes, face.score)
+
+
 def _overlap(a: tuple, b: tuple) -> float:
     width = max(0.0, min(a[2], b[2]) - max(a[0], b[0]))
     height = max(0.0, min(a[3], b[3]) - max(a[1], b[1]))
@@ -225,6 +239,12 @@ def _overlap(a: tuple, b: tuple) -> float:
 
 def _angle(direction: np.ndarray) -> float:
     return math.atan2(direction[1], direction[0])
+
+
+def _first_view(face: Detection) -> _View:
+    """The view that the detector's box and eyes ask for."""
+    eyes, box = np.array(face.eyes_px), np.array(face.box_px)
+    return _View((box[:2] + box[2:]) / 2, ROI_SCALE * float((box[2:] - box[:2]).max()), _angle(eyes[1] - eyes[0]))
 
 
 def _follow(points: np.ndarray) -> _View:

@@ -15,22 +15,9 @@ from jaxtyping import Bool, Float
 from scipy.sparse.linalg import cg
 from torch import Tensor
 
+from relit.observe.regions import BEARD, BROWS, CHEEKS, EYES, LIPS, NOSE, OVAL, face_size_px, openings, polygons
 from relit.types import Landmarks
 
-# Landmarks around each part.
-# fmt: off
-OVAL = (10, 338, 297, 332, 284, 251, 389, 356, 454, 323, 361, 288, 397, 365, 379, 378, 400, 377, 152, 148, 176, 149,
-        150, 136, 172, 58, 132, 93, 234, 127, 162, 21, 54, 103, 67, 109)
-EYES = ((33, 246, 161, 160, 159, 158, 157, 173, 133, 155, 154, 153, 145, 144, 163, 7),
-        (263, 466, 388, 387, 386, 385, 384, 398, 362, 382, 381, 380, 374, 373, 390, 249))
-MOUTH = (78, 191, 80, 81, 82, 13, 312, 311, 310, 415, 308, 324, 318, 402, 317, 14, 87, 178, 88, 95)
-LIPS = (61, 185, 40, 39, 37, 0, 267, 269, 270, 409, 291, 375, 321, 405, 314, 17, 84, 181, 91, 146)
-BROWS = ((70, 63, 105, 66, 107, 55, 65, 52, 53, 46), (300, 293, 334, 296, 336, 285, 295, 282, 283, 276))
-CHEEKS = ((117, 118, 101, 36, 206, 207, 187, 123), (346, 347, 330, 266, 426, 427, 411, 352))
-NOSE = (168, 122, 196, 3, 51, 48, 64, 98, 2, 327, 294, 278, 281, 248, 419, 351)
-BEARD = (234, 93, 132, 58, 172, 136, 150, 149, 176, 148, 152, 377, 400, 378, 379, 365, 397, 288, 361, 323, 454, 280,
-         425, 327, 2, 98, 205, 50)
-# fmt: on
 SIDE_PX = 288  # of the working picture
 VIEW = 1.75  # side of the working picture over the face's
 PASSES = 2
@@ -59,14 +46,14 @@ def skin_mask(linear: Float[Tensor, "H W 3"], landmarks: Landmarks) -> Float[Ten
     centred = view_from_photo.copy()
     centred[:, 2] += view_from_photo[:, :2] @ [0.5, 0.5] - 0.5
     full = cv2.warpAffine(mask, centred, (width, height), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
-    return torch.from_numpy(full * (1 - _openings(landmarks, (height, width))))
+    return torch.from_numpy(full * (1 - openings(landmarks.points_px.numpy(), height, width)))
 
 
 def segment_face(crop: Float[np.ndarray, "S S 3"], points: Float[np.ndarray, "478 2"]) -> Float[np.ndarray, "S S"]:
     """The skin probability in an upright working picture (linear light), eyes and mouth still included."""
     side = len(crop)
-    region = lambda *parts: _polygons(points, parts, side)  # noqa: E731
-    size = float(np.ptp(points[:468], 0).max())
+    region = lambda *parts: polygons(points, parts, side, side)  # noqa: E731
+    size = face_size_px(points)
     colour, texture = _features(crop)
     oval, eyes, brows, lips = region(OVAL), region(*EYES), region(*BROWS), region(LIPS)
     core = region(*CHEEKS, NOSE) & oval & ~_dilated(eyes | lips, 0.01 * size)
@@ -119,13 +106,6 @@ def _warp(picture: np.ndarray, view_from_photo: np.ndarray) -> np.ndarray:
         picture = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
     centred = np.c_[turn, shift + turn @ [0.5, 0.5] - 0.5]
     return cv2.warpAffine(picture, centred, (SIDE_PX, SIDE_PX), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-
-
-def _openings(landmarks: Landmarks, shape: tuple[int, int]) -> np.ndarray:
-    """[H, W] in [0, 1] eyes between the lids and the open mouth, with soft edges."""
-    points = landmarks.points_px.numpy()
-    soft = max(0.7, 0.004 * float(np.ptp(points[:468], 0).max()))
-    return cv2.GaussianBlur(_polygons(points, (*EYES, MOUTH), *shape).astype(np.float32), (0, 0), soft)
 
 
 def _features(crop: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -227,7 +207,7 @@ def _glasses(luminance: np.ndarray, points: np.ndarray, size: float) -> Bool[np.
     columns = slice(int(inner[0, 0] + 0.3 * gap), int(inner[1, 0] - 0.3 * gap) + 1)
     rows = slice(int(points[[55, 285], 1].mean()), int(inner[:, 1].mean() + 0.35 * gap))
     bridge = darker(np.ones((width, 1), np.uint8))[rows, columns]
-    eyes = _polygons(points, EYES, side)
+    eyes = polygons(points, EYES, side, side)
     around = _dilated(eyes, 0.16 * size) & ~_dilated(eyes, 0.03 * size)
     beneath = np.arange(side)[:, None] > points[[33, 263], 1].mean() + 0.03 * size
     rims = line[_dilated(eyes, 0.13 * size) & ~_dilated(eyes, 0.045 * size) & beneath]
@@ -247,7 +227,7 @@ def _ring(points: np.ndarray, side: int, size: float) -> np.ndarray:
 def _grown(points: np.ndarray, across: float, along: float, side: int) -> np.ndarray:
     """The oval, scaled about its centre."""
     oval = points[list(OVAL)]
-    return _polygons((oval - oval.mean(0)) * [across, along] + oval.mean(0), (range(len(OVAL)),), side)
+    return polygons((oval - oval.mean(0)) * [across, along] + oval.mean(0), (range(len(OVAL)),), side, side)
 
 
 def _large(mask: np.ndarray) -> np.ndarray:
@@ -265,12 +245,3 @@ def _depth(mask: np.ndarray) -> np.ndarray:
 
 def _dilated(mask: np.ndarray, radius: float) -> np.ndarray:
     return _depth(mask) > -radius
-
-
-def _polygons(points: np.ndarray, parts, height: int, width: int | None = None) -> np.ndarray:
-    """The union of landmark polygons as a boolean picture; pixel centres at half-integers."""
-    picture = np.zeros((height, width or height), np.uint8)
-    for part in parts:
-        corners = np.round((points[list(part)] - 0.5) * 16).astype(np.int32)
-        cv2.fillPoly(picture, [corners], 1, shift=4)
-    return picture > 0

@@ -1,0 +1,41 @@
+"""Regions of a face given by its landmarks."""
+
+import cv2
+import numpy as np
+from jaxtyping import Bool, Float
+
+# Landmarks around each part.
+# fmt: off
+OVAL = (10, 338, 297, 332, 284, 251, 389, 356, 454, 323, 361, 288, 397, 365, 379, 378, 400, 377, 152, 148, 176, 149,
+        150, 136, 172, 58, 132, 93, 234, 127, 162, 21, 54, 103, 67, 109)
+EYES = ((33, 246, 161, 160, 159, 158, 157, 173, 133, 155, 154, 153, 145, 144, 163, 7),
+        (263, 466, 388, 387, 386, 385, 384, 398, 362, 382, 381, 380, 374, 373, 390, 249))
+MOUTH = (78, 191, 80, 81, 82, 13, 312, 311, 310, 415, 308, 324, 318, 402, 317, 14, 87, 178, 88, 95)
+LIPS = (61, 185, 40, 39, 37, 0, 267, 269, 270, 409, 291, 375, 321, 405, 314, 17, 84, 181, 91, 146)
+BROWS = ((70, 63, 105, 66, 107, 55, 65, 52, 53, 46), (300, 293, 334, 296, 336, 285, 295, 282, 283, 276))
+CHEEKS = ((117, 118, 101, 36, 206, 207, 187, 123), (346, 347, 330, 266, 426, 427, 411, 352))
+NOSE = (168, 122, 196, 3, 51, 48, 64, 98, 2, 327, 294, 278, 281, 248, 419, 351)
+BEARD = (234, 93, 132, 58, 172, 136, 150, 149, 176, 148, 152, 377, 400, 378, 379, 365, 397, 288, 361, 323, 454, 280,
+         425, 327, 2, 98, 205, 50)
+# fmt: on
+
+
+def polygons(points_px: np.ndarray, parts, height: int, width: int) -> Bool[np.ndarray, "H W"]:
+    """The union of landmark polygons as a picture."""
+    picture = np.zeros((height, width), np.uint8)
+    for part in parts:
+        # OpenCV counts pixel centres at integers, relit at half-integers; 4 bits are fractions
+        corners = np.round((points_px[list(part)] - 0.5) * 16).astype(np.int32)
+        cv2.fillPoly(picture, [corners], 1, shift=4)
+    return picture > 0
+
+
+def openings(points_px: np.ndarray, height: int, width: int) -> Float[np.ndarray, "H W"]:
+    """In [0, 1]: the eyes between the lids and the open mouth, with soft edges."""
+    soft = max(0.7, 0.004 * face_size_px(points_px))
+    return cv2.GaussianBlur(polygons(points_px, (*EYES, MOUTH), height, width).astype(np.float32), (0, 0), soft)
+
+
+def face_size_px(points_px: np.ndarray) -> float:
+    """The longer side of the box around the face's landmarks."""
+    return float(np.ptp(points_px[:468], 0).max())
