@@ -1,11 +1,11 @@
 """Times the fit's render, forward and backward, beside Mitsuba 3: python bench/render.py [--size 512] [--threads 2]
 
-Both draw the same head at the same resolution in the same run, and give gradients to vertices, an albedo texture and the
-light. One JSON line, then a table. Mitsuba (`pip install mitsuba==3.9.1`, and Debian's libllvm19 named by
+Both draw the same head at the same resolution in the same run, and give gradients to vertices, an albedo texture and
+the light. One JSON line, then a table. Mitsuba (`pip install mitsuba==3.9.1`, and Debian's libllvm19 named by
 DRJIT_LIBLLVM_PATH) is reported as missing where it is not installed.
 
-The two do different work: relit shades with prefiltered light and precomputed transfer, Mitsuba traces paths (direct
-light of an environment map with shadows, `prb`, 16 samples per pixel) and differentiates them, without noise-free results.
+The two do different work: relit shades with prefiltered light and precomputed transfer, without noise; Mitsuba traces
+paths (an environment map's direct light with shadows, `prb`, diffuse only) and its silhouettes carry no gradient.
 """
 
 import argparse
@@ -130,7 +130,11 @@ def mitsuba_times(size: int, rounds: int, threads: int) -> dict[str, float]:
         dr.eval(*[dr.grad(parameters[name]) for name in wanted])
         dr.sync_thread()
 
-    return {"forward_ms": median_ms(forward, rounds)[0], "both_ms": (result := median_ms(both, rounds))[0], "both_min_ms": result[1]}
+    return {
+        "forward_ms": median_ms(forward, rounds)[0],
+        "both_ms": (result := median_ms(both, rounds))[0],
+        "both_min_ms": result[1],
+    }
 
 
 def main() -> None:

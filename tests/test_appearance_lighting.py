@@ -189,7 +189,9 @@ def test_bad_light_gets_one_line(tmp_path, content):
 def test_built_in_lights_are_positive_and_well_exposed(name):
     light = load_lighting(name)
     assert (sh_basis(sphere_directions(2000)) @ light.sh >= -0.02 * light.sh[0]).all()
-    assert (light.irradiance >= 0).all() and torch.allclose(light.directions.norm(dim=1), torch.ones(len(light.directions)))
+    assert (light.irradiance >= 0).all() and torch.allclose(
+        light.directions.norm(dim=1), torch.ones(len(light.directions))
+    )
     front = torch.tensor([[0.0, 0.0, 1.0]])
     white = diffuse_irradiance(light.sh, front) + (front @ light.directions.T).clamp_min(0) @ light.irradiance
     assert 0.4 < float((white / math.pi) @ lighting.LUMINANCE) < 2.5

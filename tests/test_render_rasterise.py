@@ -97,7 +97,9 @@ def test_nothing_to_see_is_an_empty_picture():
     vertices = torch.tensor([[1.0, 1, -1], [5, 1, -1], [1, 5, -1]])
     fragments = rasterise(vertices, torch.tensor([[0, 1, 2]]), (8, 8))
     assert (fragments.triangle == -1).all() and (fragments.barycentric == 0).all()
-    assert torch.equal(antialias(torch.ones(8, 8, 1), fragments, vertices, torch.tensor([[0, 1, 2]])), torch.ones(8, 8, 1))
+    assert torch.equal(
+        antialias(torch.ones(8, 8, 1), fragments, vertices, torch.tensor([[0, 1, 2]])), torch.ones(8, 8, 1)
+    )
 
 
 def test_interpolation_is_perspective_correct():
@@ -151,7 +153,7 @@ def test_sample_reads_texel_centres_and_has_exact_gradients():
 
 @pytest.mark.parametrize("segments", [3, 40, 2000])
 def test_antialiased_area_and_its_gradient_are_those_of_the_polygon(segments):
-    """Coverage sums to the area, and growing the radius grows it by the circumference, also with sub-pixel triangles."""
+    """Coverage sums to the area and grows by the circumference with the radius, also with sub-pixel triangles."""
     radius = 20.3
     vertices, triangles = disk(segments, radius, 32.2)
     moving = vertices.clone().requires_grad_()

@@ -1,4 +1,4 @@
-"""Reflection models of skin: Lambert, GGX with Smith masking and Schlick Fresnel, and their integrals over a hemisphere."""
+"""Reflection models of skin: Lambert, GGX with Smith masking and Schlick Fresnel, and their hemisphere integrals."""
 
 import math
 from functools import cache
@@ -9,8 +9,8 @@ from torch import Tensor
 from torch.nn.functional import grid_sample
 
 MIN_ROUGHNESS = 0.03  # keeps highlights of point lights finite
-# Two lobes: skin's highlight has a narrow core and a wide foot. Factors on roughness and the weight of the second lobe,
-# after the fits of Weyrich et al. 2006 to 149 faces (mean Torrance-Sparrow slopes of the T zone and cheeks differ so).
+# Two lobes: skin's highlight has a narrow core and a wide foot. Factors on the roughness, and the second lobe's weight,
+# chosen by eye; their mean slope stays near the map's roughness.
 LOBE_ROUGHNESS = (1.2, 0.75)
 NARROW_WEIGHT = 0.25
 TABLE_SIZE = 32
@@ -92,7 +92,7 @@ def environment_reflectance(
 
 @cache
 def _split_sum() -> Tensor:
-    """(1, 2, roughness, n.v): factor of F0 and bias of the directional albedo, by importance sampling of GGX normals."""
+    """(1, 2, roughness, n.v): factor of F0 and bias of the directional albedo, by importance sampling."""
     count = 2048
     grid = (torch.arange(TABLE_SIZE, dtype=torch.float64) + 0.5) / TABLE_SIZE
     n_dot_v, alpha = grid[None, :, None], (grid**2)[:, None, None]

@@ -107,7 +107,7 @@ def drawn() -> dict[str, Lighting]:
         return ((cosine - edge[0]) / (edge[1] - edge[0])).clamp(0, 1)[..., None] * colour
 
     studio = panel(40, 30, 26, 5.0 * warm) + panel(-55, 5, 40, 0.9 * cool) + panel(165, 35, 18, 4.0 * white) + 0.12
-    studio_keys = [(38, 32, 1.5 * warm), (-150, 30, 1.2 * cool)]
+    studio_keys = [(38, 32, 1.5 * warm), (-150, 30, 0.8 * cool)]
     window = panel(68, 12, 38, 4.0 * cool) + 0.10 * warm * (1.3 - sky)
     rim = panel(0, 10, 40, 0.5 * white) + panel(130, 15, 18, 3.0 * cool) + panel(-130, 15, 18, 3.0 * warm) + 0.05
     rim_keys = [(125, 18, 1.1 * cool), (-125, 18, 1.1 * warm)]
@@ -115,7 +115,7 @@ def drawn() -> dict[str, Lighting]:
     sun = (grid[..., 1:2] >= 0) * (0.35 * cool * torch.tensor([0.7, 0.9, 1.2]) * (1.6 - sky)) + ground
     return {
         "studio": exposed(_lighting(studio, studio_keys)),
-        "window": exposed(_lighting(window, []), 0.9),
+        "window": exposed(_lighting(window, [(62, 14, 0.45 * cool)]), 0.9),
         "rim": exposed(_lighting(rim, rim_keys), 0.7),
         "sun": exposed(_lighting(sun, [(38, 44, 3.3 * torch.tensor([1.0, 0.94, 0.84]))]), 0.95),
     }

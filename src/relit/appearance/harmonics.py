@@ -1,4 +1,4 @@
-"""Real spherical harmonics of degree 8: basis, rotation, and the analytic convolutions with the cosine and GGX lobes."""
+"""Real spherical harmonics of degree 8: basis, rotation, analytic convolutions with cosine and GGX lobes."""
 
 import math
 from dataclasses import dataclass
@@ -56,7 +56,7 @@ def basis_reference(directions: Float[Tensor, "*batch 3"]) -> Float[Tensor, "*ba
 
 
 def sphere_directions(count: int) -> Float[Tensor, "N 3"]:
-    """`count` evenly spread unit directions (spherical Fibonacci points; each stands for 4 pi / count of solid angle)."""
+    """`count` evenly spread unit directions (spherical Fibonacci points), each for 4 pi / count of solid angle."""
     index = torch.arange(count, dtype=torch.float64) + 0.5
     z = 1 - 2 * index / count
     angle = index * math.pi * (3 - math.sqrt(5))
@@ -190,12 +190,12 @@ def _look_up(light: PrefilteredLight, directions: Tensor, level: Tensor) -> Tens
 
 @cache
 def _norms() -> np.ndarray:
-    """(9, 9): the factor of degree l and order m that makes the basis orthonormal."""
+    """(9, 9): the factor of degree n and order m that makes the basis orthonormal."""
     table = np.zeros((DEGREE + 1, DEGREE + 1), np.float32)
-    for l in range(DEGREE + 1):
-        for m in range(l + 1):
-            ratio = math.factorial(l - m) / math.factorial(l + m)
-            table[l, m] = math.sqrt((2 * l + 1) / (4 * math.pi) * ratio * (1 if m == 0 else 2))
+    for n in range(DEGREE + 1):
+        for m in range(n + 1):
+            ratio = math.factorial(n - m) / math.factorial(n + m)
+            table[n, m] = math.sqrt((2 * n + 1) / (4 * math.pi) * ratio * (1 if m == 0 else 2))
     return table
 
 
@@ -217,16 +217,16 @@ class _Basis(torch.autograd.Function):
 
 @njit(cache=True, nogil=True)
 def _polynomials(x, y, z, cosine, sine, legendre):
-    """Fill r^m cos(m phi), r^m sin(m phi), and the Legendre derivatives P_l^m / sin^m as legendre[l, m] (0 for m > l)."""
+    """Fill r^m cos(m phi), r^m sin(m phi), and P_n^m / sin^m as legendre[n, m], 0 for m > n."""
     cosine[0], sine[0], odd = 1.0, 0.0, 1.0
     for m in range(1, DEGREE + 1):
         cosine[m] = x * cosine[m - 1] - y * sine[m - 1]
         sine[m] = x * sine[m - 1] + y * cosine[m - 1]
     for m in range(DEGREE + 1):
         older, old = 0.0, odd
-        for l in range(m, DEGREE + 1):
-            legendre[l, m] = old
-            older, old = old, (z * (2 * l + 1) * old - (l + m) * older) / (l + 1 - m)
+        for n in range(m, DEGREE + 1):
+            legendre[n, m] = old
+            older, old = old, (z * (2 * n + 1) * old - (n + m) * older) / (n + 1 - m)
         odd *= 2 * m + 1
 
 
@@ -236,30 +236,30 @@ def _basis_kernel(directions, norms, out):
     legendre = np.zeros((DEGREE + 1, DEGREE + 2))
     for i in range(directions.shape[0]):
         _polynomials(directions[i, 0], directions[i, 1], directions[i, 2], cosine, sine, legendre)
-        for l in range(DEGREE + 1):
-            centre = l * l + l
-            out[i, centre] = norms[l, 0] * legendre[l, 0]
-            for m in range(1, l + 1):
-                scaled = norms[l, m] * legendre[l, m]
+        for n in range(DEGREE + 1):
+            centre = n * n + n
+            out[i, centre] = norms[n, 0] * legendre[n, 0]
+            for m in range(1, n + 1):
+                scaled = norms[n, m] * legendre[n, m]
                 out[i, centre + m] = scaled * cosine[m]
                 out[i, centre - m] = scaled * sine[m]
 
 
 @njit(cache=True, nogil=True)
 def _basis_backward(directions, norms, gradient, out):
-    """The derivative of legendre[l, m] by z is legendre[l, m + 1]; those of the circular parts are m times the lower ones."""
+    """By z, legendre[n, m] derives to legendre[n, m + 1]; the circular parts derive to m times the lower ones."""
     cosine, sine = np.zeros(DEGREE + 1), np.zeros(DEGREE + 1)
     legendre = np.zeros((DEGREE + 1, DEGREE + 2))
     for i in range(directions.shape[0]):
         _polynomials(directions[i, 0], directions[i, 1], directions[i, 2], cosine, sine, legendre)
         gx = gy = gz = 0.0
-        for l in range(DEGREE + 1):
-            centre = l * l + l
-            gz += norms[l, 0] * gradient[i, centre] * legendre[l, 1]
-            for m in range(1, l + 1):
-                right, left = norms[l, m] * gradient[i, centre + m], norms[l, m] * gradient[i, centre - m]
-                gz += legendre[l, m + 1] * (right * cosine[m] + left * sine[m])
-                slope = m * legendre[l, m]
+        for n in range(DEGREE + 1):
+            centre = n * n + n
+            gz += norms[n, 0] * gradient[i, centre] * legendre[n, 1]
+            for m in range(1, n + 1):
+                right, left = norms[n, m] * gradient[i, centre + m], norms[n, m] * gradient[i, centre - m]
+                gz += legendre[n, m + 1] * (right * cosine[m] + left * sine[m])
+                slope = m * legendre[n, m]
                 gx += slope * (right * cosine[m - 1] + left * sine[m - 1])
                 gy += slope * (left * cosine[m - 1] - right * sine[m - 1])
         out[i, 0], out[i, 1], out[i, 2] = gx, gy, gz

@@ -1,4 +1,4 @@
-"""Lights: spherical harmonics with a few directional lights, from and to equirectangular pictures, and the built-in ones.
+"""Lights: spherical harmonics with a few directional lights, from and to panoramas, and the built-in ones.
 
 An equirectangular picture shows at its centre what the face looks at (+Z), at its top what is above, and at its left
 what lies to the subject's left.
@@ -135,7 +135,7 @@ def rotate_lighting(lighting: Lighting, rotation: Float[Tensor, "3 3"]) -> Light
 
 
 def exposed(lighting: Lighting, compensation: float = 1.0) -> Lighting:
-    """The light scaled so that white surfaces facing a camera in front shine with WHITE_LEVEL * compensation on average."""
+    """The light scaled so that white surfaces facing the front shine with WHITE_LEVEL * compensation on average."""
     normals = sphere_directions(512)
     normals = normals[normals[:, 2] > 0.3]
     irradiance = diffuse_irradiance(lighting.sh, normals).clamp_min(0)

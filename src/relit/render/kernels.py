@@ -22,7 +22,7 @@ def _pool(workers: int) -> ThreadPoolExecutor:
 
 
 def in_bands(count: int, work: Callable[[int, int, int], object]) -> list:
-    """The results of `work(band, start, stop)` over consecutive parts of `range(count)`, run on torch's thread count."""
+    """The results of `work(band, start, stop)` over consecutive parts of `range(count)`, on torch's thread count."""
     threads = torch.get_num_threads()
     bands = band_count(count)
     edges = np.linspace(0, count, bands + 1).astype(np.int64)
@@ -251,7 +251,7 @@ def _is_silhouette(position, triangles, neighbours, face, edge):
 
 @njit(cache=True, nogil=True)
 def silhouette_crossings(position, triangles, neighbours, triangle, depth, first, last):
-    """(M, 5) int64: near pixel, far pixel (flat indices), edge's two vertices, axis (0 = x) of each silhouette crossing.
+    """(M, 5) int64: near pixel, far pixel (flat), the edge's two vertices, and axis (0 = x) of each silhouette crossing.
 
     For each pair of neighbouring pixels of different triangles, walks from the nearer pixel's centre towards the
     other's over adjacent triangles until a silhouette edge is crossed. Steep edges count for horizontal pairs, flat

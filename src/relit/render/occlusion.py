@@ -8,6 +8,7 @@ from embreex import rtcore_scene
 from embreex.mesh_construction import TriangleMesh
 from jaxtyping import Float, Int
 from torch import Tensor
+from torch.nn.functional import normalize
 
 from relit.appearance.harmonics import BAND, cosine_lobe, sh_basis, sphere_directions
 from relit.geometry.mesh import vertex_normals
@@ -52,9 +53,12 @@ def ambient_occlusion(transfer: Float[Tensor, "V 81"]) -> Float[Tensor, "V"]:
     return (transfer[:, 0] / FULL_VISIBILITY).clamp(0, 1)
 
 
-def multiple_bounces(
-    visibility: Float[Tensor, "*batch"], albedo: Float[Tensor, "*batch"]
-) -> Float[Tensor, "*batch"]:
+def open_direction(transfer: Float[Tensor, "V 81"]) -> Float[Tensor, "V 3"]:
+    """The unit mean direction from which light arrives (the "bent normal"): the transfer's linear band."""
+    return normalize(transfer[:, [3, 1, 2]], dim=1, eps=1e-6)
+
+
+def multiple_bounces(visibility: Float[Tensor, "*batch"], albedo: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:
     """Ambient visibility brightened by the light that the occluding surface itself sends on.
 
     Source: Jimenez et al. 2016, "Practical realtime strategies for accurate indirect occlusion", equation 10 (a cubic

@@ -12,7 +12,7 @@ from relit.appearance.colour import srgb_from_linear
 from relit.geometry.camera import camera_centre, project, scaled
 from relit.geometry.mesh import vertex_normals, vertex_tangents
 from relit.models.head import PARTS, HeadModel, load_head_model, posed_vertices
-from relit.render.occlusion import ambient_occlusion, light_transfer
+from relit.render.occlusion import ambient_occlusion, light_transfer, open_direction
 from relit.render.rasterise import Fragments, antialias, covered, interpolate, rasterise, sample
 from relit.render.scatter import scatter
 from relit.render.shade import Surface, shade
@@ -20,7 +20,14 @@ from relit.render.shadows import sun_visibility
 from relit.types import Camera, Head, Lighting, ReflectanceMaps
 
 # Wet parts shine whatever their maps say: upper bound of the roughness.
-WET_ROUGHNESS = {"mouth": 0.4, "upper_teeth": 0.22, "lower_teeth": 0.22, "tongue": 0.4, "left_eye": 0.09, "right_eye": 0.09}
+WET_ROUGHNESS = {
+    "mouth": 0.4,
+    "upper_teeth": 0.22,
+    "lower_teeth": 0.22,
+    "tongue": 0.4,
+    "left_eye": 0.09,
+    "right_eye": 0.09,
+}
 SCATTERING = ("skin", "mouth", "tongue", "eye_sockets")
 SHOULDER = 0.7  # tone mapping is exact below this display level
 
@@ -91,19 +98,23 @@ def _surface(
     """What every covered pixel sees, in reading order, and its index into PARTS."""
     normals = vertex_normals(vertices, model.triangles)
     transfer = _transfer(vertices.contiguous().numpy().tobytes(), model)
-    of_vertex = torch.cat([vertices, normals, transfer @ lighting.sh, ambient_occlusion(transfer)[:, None]], 1)
+    of_vertex = torch.cat(
+        [vertices, normals, transfer @ lighting.sh, open_direction(transfer), ambient_occlusion(transfer)[:, None]], 1
+    )
     split = model.render_vertex
     tangents = vertex_tangents(vertices[split], model.uv, model.render_triangles, normals[split])
     attributes = torch.cat([of_vertex[split], tangents, model.uv], 1)
     _, listed = covered(fragments)
     values = interpolate(attributes, model.render_triangles, listed)[:, 0]
-    position, normal, irradiance, visibility, tangent, uv = values.split((3, 3, 3, 1, 4, 2), 1)
+    position, normal, irradiance, bent, visibility, tangent, uv = values.split((3, 3, 3, 3, 1, 4, 2), 1)
     normal = normalize(normal, dim=1)
     towards_eye = normalize(camera_centre(camera) - position, dim=1)
     part = model.part[listed.triangle[:, 0]]
     reduction = _texels_per_pixel(model, pixels, fragments, maps.roughness.shape)
     read = lambda texture: sample(_reduced(texture, reduction), uv)  # noqa: E731
-    shaded = [_from_tangent_space(read(m), normal, tangent, towards_eye) for m in (maps.diffuse_normal, maps.specular_normal)]
+    shaded = [
+        _from_tangent_space(read(m), normal, tangent, towards_eye) for m in (maps.diffuse_normal, maps.specular_normal)
+    ]
     lit = [sun_visibility(vertices, model.triangles, position, normal, d) for d in lighting.directions]
     wet = torch.tensor([WET_ROUGHNESS.get(name, 1.0) for name in PARTS])
     return Surface(
@@ -116,6 +127,7 @@ def _surface(
         roughness=torch.minimum(read(maps.roughness[..., None])[:, 0], wet[part]),
         irradiance=irradiance,
         visibility=visibility[:, 0],
+        open_direction=normalize(bent, dim=1),
         lit=torch.stack(lit, 1) if lit else torch.ones(len(part), 0),
     ), part
 

@@ -12,7 +12,7 @@ from relit.appearance.harmonics import BAND, cosine_lobe, sh_basis, specular_rad
 from relit.geometry.camera import camera_centre, project
 from relit.geometry.mesh import vertex_normals
 from relit.models.head import HeadModel
-from relit.render.occlusion import ambient_occlusion
+from relit.render.occlusion import ambient_occlusion, open_direction
 from relit.render.portrait import render_head, tonemap_srgb
 from relit.render.rasterise import Fragments, antialias, covered, interpolate, rasterise, sample
 from relit.render.shade import specular_visibility
@@ -49,7 +49,7 @@ def render_fit(
     before = normals.detach() if reference is None else vertex_normals(reference, model.triangles)
     used = _used_vertices(model.triangles, fragments, len(vertices))
     towards_eye = normalize(camera_centre(camera) - vertices[used], dim=-1)
-    light = _vertex_light(normals[used], before[used], towards_eye, lighting, transfer[used])
+    light = vertex_light(normals[used], before[used], towards_eye, lighting, transfer[used])
     light_of = light.new_zeros(len(vertices), 7).index_copy(0, used, light)
     pixel, listed = covered(fragments)
     if albedo.dim() == 2:
@@ -74,7 +74,7 @@ def _used_vertices(triangles: Tensor, fragments: Fragments, count: int) -> Tenso
     return used.nonzero()[:, 0]
 
 
-def _vertex_light(
+def vertex_light(
     normals: Tensor, normals_before: Tensor, towards_eye: Tensor, lighting: Lighting, transfer: Tensor
 ) -> Tensor:
     """(V, 7): irradiance over pi, specular radiance, and 1; the shading of `relit.render.shade` with constant gloss.
@@ -88,7 +88,8 @@ def _vertex_light(
     mirror = normalize(2 * n_dot_v[:, None] * normals - towards_eye, dim=-1)
     roughness = n_dot_v.new_tensor(SKIN_ROUGHNESS)
     spread, f0 = roughness.expand_as(n_dot_v), torch.full_like(n_dot_v, SKIN_F0)
-    gloss = environment_reflectance(n_dot_v, f0, spread) * specular_visibility(visibility, n_dot_v, spread)
+    gloss = environment_reflectance(n_dot_v, f0, spread)
+    gloss = gloss * specular_visibility(visibility, open_direction(transfer), normals, mirror, spread)
     specular = specular_radiance(lighting.sh, mirror, roughness).clamp_min(0) * gloss[:, None]
     for direction, power in zip(lighting.directions, lighting.irradiance, strict=True):
         cosine = (normals @ direction).clamp_min(0)[:, None]

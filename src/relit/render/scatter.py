@@ -76,7 +76,7 @@ def _spread(image, depth, skin, offset, weight, focal_px, axis, out, first, last
             red = green = blue = 0.0
             wr = wg = wb = 0.0
             for k in range(offset.shape[0]):
-                step = int(round(offset[k] * scale))
+                step = round(offset[k] * scale)
                 r, c = (row, column + step) if axis == 0 else (row + step, column)
                 if r < 0 or c < 0 or r >= height or c >= width or not skin[r, c]:
                     continue

@@ -26,6 +26,7 @@ class Surface:
     roughness: Float[Tensor, "P"]
     irradiance: Float[Tensor, "P 3"]  # of the harmonics with self-shadowing, on the geometry normal, without bounces
     visibility: Float[Tensor, "P"]  # ambient, without bounces
+    open_direction: Float[Tensor, "P 3"]  # unit, the mean direction that is not hidden ("bent normal")
     lit: Float[Tensor, "P L"]  # 1 where the directional light arrives, 0 in shadow
 
 
@@ -49,7 +50,10 @@ def shade(surface: Surface, lighting: Lighting) -> tuple[Float[Tensor, "P 3"], F
     mirror = normalize(2 * n_dot_v[:, None] * surface.specular_normal - surface.towards_eye, dim=-1)
     reflected = specular_radiance(light, mirror, surface.roughness)
     reflectance = environment_reflectance(n_dot_v, surface.f0, surface.roughness)
-    specular = reflected * (reflectance * specular_visibility(surface.visibility, n_dot_v, surface.roughness))[:, None]
+    reflectance = reflectance * specular_visibility(
+        surface.visibility, surface.open_direction, surface.geometry_normal, mirror, surface.roughness
+    )
+    specular = reflected * reflectance[:, None]
 
     for index in range(len(lighting.directions)):
         towards_light = lighting.directions[index]
@@ -60,14 +64,29 @@ def shade(surface: Surface, lighting: Lighting) -> tuple[Float[Tensor, "P 3"], F
 
 
 def specular_visibility(
-    visibility: Float[Tensor, "P"], n_dot_v: Float[Tensor, "P"], roughness: Float[Tensor, "P"]
+    visibility: Float[Tensor, "P"],
+    open_direction: Float[Tensor, "P 3"],
+    normal: Float[Tensor, "P 3"],
+    mirror: Float[Tensor, "P 3"],
+    roughness: Float[Tensor, "P"],
 ) -> Float[Tensor, "P"]:
-    """Fraction of the reflected environment that is not hidden, from the ambient visibility.
+    """Fraction of the reflected environment that is not hidden; 1 on open surfaces.
 
-    Source: Lagarde & de Rousiers 2014, "Moving Frostbite to physically based rendering", listing 26.
+    The open sky is a cone about the open direction that holds the visible cosine-weighted share; what counts is how
+    far the lobe's cone about the mirror direction lies in it, against the same on an open surface (the hemisphere).
+
+    Source: cone intersection, Jimenez et al. 2016, section 4. Differs: angles overlap linearly, smoothed.
     """
-    exponent = torch.exp2(-16 * roughness**2 - 1)
-    return ((n_dot_v + visibility).clamp_min(1e-4) ** exponent - 1 + visibility).clamp(0, 1)
+    lobe = 0.2 + 0.7 * roughness  # half-angle in radians that holds most of a GGX lobe
+    sky = torch.acos((1 - visibility).clamp(1e-4, 1 - 1e-4).sqrt())
+
+    def overlap(axis: Tensor, half_angle: Tensor) -> Tensor:
+        between = torch.acos((axis * mirror).sum(-1).clamp(-0.9999, 0.9999))
+        share = ((half_angle + lobe - between) / (2 * lobe)).clamp(0, 1)
+        return share * share * (3 - 2 * share)
+
+    whole = overlap(normal, torch.full_like(sky, torch.pi / 2)).clamp_min(1e-3)
+    return (overlap(open_direction, sky) / whole).clamp(0, 1)
 
 
 def _highlight(surface: Surface, towards_light: Tensor) -> Tensor:
@@ -86,4 +105,3 @@ def _highlight(surface: Surface, towards_light: Tensor) -> Tensor:
         for factor in LOBE_ROUGHNESS
     ]
     return cosine * (lobes[0] * (1 - NARROW_WEIGHT) + lobes[1] * NARROW_WEIGHT)
-

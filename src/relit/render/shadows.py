@@ -101,8 +101,12 @@ def _soft_shadow(depth, points, slope, asked, search, taps, spread, out, first, 
             dx = (c * taps[k, 0] - s * taps[k, 1]) * radius
             dy = (s * taps[k, 0] + c * taps[k, 1]) * radius
             column, row = int(x + dx), int(y + dy)
-            if column < 0 or row < 0 or column >= size or row >= size:
-                lit += 1
-            elif depth[row, column] >= here + slope[i, 0] * dx + slope[i, 1] * dy:
+            if (
+                column < 0
+                or row < 0
+                or column >= size
+                or row >= size
+                or depth[row, column] >= here + slope[i, 0] * dx + slope[i, 1] * dy
+            ):
                 lit += 1
         out[i] = lit / taps.shape[0]
