@@ -70,8 +70,7 @@ def test_mirrored_photo_gives_mirrored_landmarks_and_expressions():
     assert distance(back, landmarks_of(rgb8).points_px.numpy()) < 0.012
     swap = {"Left": "Right", "Right": "Left"}
     other = [
-        ARKIT_NAMES.index(next((n[: -len(s)] + swap[s] for s in swap if n.endswith(s) and len(n) > 9), n))
-        for n in ARKIT_NAMES
+        ARKIT_NAMES.index(next((n[: -len(s)] + swap[s] for s in swap if n.endswith(s) and len(n) > 9), n)) for n in ARKIT_NAMES
     ]
     difference = mirrored.blendshapes[other] - landmarks_of(rgb8).blendshapes
     assert float(difference.abs().mean()) < 0.03

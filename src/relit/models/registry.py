@@ -73,9 +73,7 @@ def _sha256(path: Path, mtime_ns: int, size: int) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def record(
-    name: str, file: str, *, licence: str, sources: list[str], command: str, metrics: dict | None = None
-) -> None:
+def record(name: str, file: str, *, licence: str, sources: list[str], command: str, metrics: dict | None = None) -> None:
     """Writes or replaces the card of an asset with the file's present hash."""
     path = assets_folder() / file
     known = cards() if (assets_folder() / "assets.json").exists() else {}

@@ -61,9 +61,7 @@ def load_photo(path: str | Path) -> Photo:
                 f"{path} is too large for this machine's memory ({size[0]} x {size[1]} px); give a reduced copy"
             ) from None
         except Exception as error:
-            raise PhotoUnreadable(
-                f"{path} is damaged or cut off ({_short(error)}); copy or export the photo anew"
-            ) from None
+            raise PhotoUnreadable(f"{path} is damaged or cut off ({_short(error)}); copy or export the photo anew") from None
     height, width = srgb.shape[:2]
     if (size[0] > size[1]) != (width > height):
         size = size[::-1]

@@ -18,6 +18,8 @@ NOSE = (168, 122, 196, 3, 51, 48, 64, 98, 2, 327, 294, 278, 281, 248, 419, 351)
 BEARD = (234, 93, 132, 58, 172, 136, 150, 149, 176, 148, 152, 377, 400, 378, 379, 365, 397, 288, 361, 323, 454, 280,
          425, 327, 2, 98, 205, 50)
 # fmt: on
+OPEN_MOUTH = 0.03  # distance of the lips over the face's size
+TEETH_REACH = 0.008  # how far teeth show beyond the landmarks of an open mouth
 
 
 def polygons(points_px: np.ndarray, parts, height: int, width: int) -> Bool[np.ndarray, "H W"]:
@@ -32,8 +34,13 @@ def polygons(points_px: np.ndarray, parts, height: int, width: int) -> Bool[np.n
 
 def openings(points_px: np.ndarray, height: int, width: int) -> Float[np.ndarray, "H W"]:
     """In [0, 1]: the eyes between the lids and the open mouth, with soft edges."""
-    soft = max(0.7, 0.004 * face_size_px(points_px))
-    return cv2.GaussianBlur(polygons(points_px, (*EYES, MOUTH), height, width).astype(np.float32), (0, 0), soft)
+    size = face_size_px(points_px)
+    mouth = polygons(points_px, (MOUTH,), height, width).astype(np.uint8)
+    reach = round(TEETH_REACH * size)
+    if np.linalg.norm(points_px[13] - points_px[14]) > OPEN_MOUTH * size and reach > 0:
+        mouth = cv2.dilate(mouth, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1, 2 * reach + 1)))
+    opened = (mouth > 0) | polygons(points_px, EYES, height, width)
+    return cv2.GaussianBlur(opened.astype(np.float32), (0, 0), max(0.7, 0.004 * size))
 
 
 def face_size_px(points_px: np.ndarray) -> float:
