@@ -24,6 +24,8 @@ MATERIALS = {
     "mouth": ("mouth", "tongue"),
     "eye_sockets": ("eye_sockets",),
 }
+# Occlusion is baked with the mouth closed; an open one lets light reach the teeth and the tongue.
+OCCLUSION = {"teeth": 0.4, "mouth": 0.7}
 # Diffuse mean free path 1 / sqrt(3 a (a + s)) of Jensen et al. 2001, table 1, "skin1":
 # absorption a = (0.032, 0.17, 0.48) and reduced scattering s = (0.74, 0.88, 1.01) per millimetre.
 SCATTERING_MM = (3.67, 1.37, 0.68)
@@ -176,7 +178,7 @@ def _material(name: str, maps: ReflectanceMaps) -> gltf.Material:
             metallicRoughnessTexture=gltf.TextureInfo(index=1),
             metallicFactor=0.0,
         ),
-        occlusionTexture=gltf.OcclusionTextureInfo(index=1),
+        occlusionTexture=gltf.OcclusionTextureInfo(index=1, strength=OCCLUSION.get(name, 1.0)),
         normalTexture=gltf.NormalMaterialTexture(index=2),
     )
     material.extensions = {
