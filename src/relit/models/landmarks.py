@@ -5,7 +5,9 @@ mediapipe package brings about 540 MB and libGL.
 """
 
 import math
+import os
 import zipfile
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -133,9 +135,24 @@ def mirror_partners() -> np.ndarray:
 @lru_cache(maxsize=3)
 def _network(name: str) -> Interpreter:
     with zipfile.ZipFile(asset_path("face_landmarker")) as task:
-        network = Interpreter(model_content=task.read(f"{name}.tflite"), num_threads=2)
-    network.allocate_tensors()
+        weights = task.read(f"{name}.tflite")
+    with _quiet_stderr():
+        network = Interpreter(model_content=weights, num_threads=2)
+        network.allocate_tensors()
     return network
+
+
+@contextmanager
+def _quiet_stderr():
+    """LiteRT announces its delegate on the process's standard error, where users expect errors only."""
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
 
 
 def _run(name: str, given: np.ndarray) -> list[np.ndarray]:
