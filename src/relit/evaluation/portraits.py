@@ -90,7 +90,7 @@ def identity_measures(head: Head, observation: Observation, folder: Path) -> dic
     fit = head.fits[0]
     photo = observation.photo.linear
     truth = identity_embedding(photo, observation.landmarks.points_px)
-    box = face_square(observation, photo.shape)
+    box = face_square(observation)
     own_camera = cropped(fit.camera, box, (PICTURE_PX, PICTURE_PX))
     own = picture_of(head, own_camera, fit.lighting, fit.expression, fit.gaze_rad) * fit.exposure
     save(to_8bit(crop(photo, box, PICTURE_PX)), folder / "photo.jpg")
@@ -116,15 +116,15 @@ def identity_measures(head: Head, observation: Observation, folder: Path) -> dic
     }
 
 
-def close_look(head: Head, observation: Observation, out: Path) -> None:
+def close_look(head: Head, observation: Observation, out: Path, size: int = CLOSE_PX) -> None:
     """Writes the face at full size: the photo, the render in its own light, and the face from the front in LIGHTS."""
     fit = head.fits[0]
-    box = face_square(observation, observation.photo.linear.shape, margin=1.15)
-    own = picture_of(head, cropped(fit.camera, box, (CLOSE_PX, CLOSE_PX)), fit.lighting, fit.expression, fit.gaze_rad)
-    pictures = [crop(observation.photo.linear, box, CLOSE_PX), own * fit.exposure]
-    camera = look_at_face((CLOSE_PX, CLOSE_PX), field_m=0.21)
+    box = face_square(observation, margin=1.15)
+    own = picture_of(head, cropped(fit.camera, box, (size, size)), fit.lighting, fit.expression, fit.gaze_rad)
+    pictures = [crop(observation.photo.linear, box, size), own * fit.exposure]
+    camera = look_at_face((size, size), field_m=0.21)
     pictures += [picture_of(head, camera, load_lighting(light)) for light in LIGHTS]
-    save(row([to_8bit(picture) for picture in pictures], CLOSE_PX, ["photo", "own light", *LIGHTS]), out)
+    save(row([to_8bit(picture) for picture in pictures], size, ["photo", "own light", *LIGHTS]), out)
 
 
 def picture_of(head: Head, camera: Camera, lighting: Lighting, expression=None, gaze_rad=None) -> Float[Tensor, "H W 3"]:
@@ -145,7 +145,7 @@ def skin_typology_deg(head: Head) -> float:
     return float(typology_angle_deg(albedo[chosen].median(0).values))
 
 
-def face_square(observation: Observation, shape, margin: float = 1.7) -> tuple[float, float, float, float]:
+def face_square(observation: Observation, margin: float = 1.7) -> tuple[float, float, float, float]:
     """A square around the face, `margin` times its landmarks' box, shifted up a little towards the forehead."""
     left, top, right, bottom = observation.face_box_px
     half = margin * max(right - left, bottom - top) / 2

@@ -83,6 +83,7 @@ def results_page(records: list[dict], shapes: list[ShapeRecord], issues: dict | 
         "not exist (SFHQ, MIT), 3 in the public domain, and 20 faces of known shape.\n",
         table(["measured on", "bar", "measured", "met"], bars(records, shapes, issues, cost)),
         "![every head from the front in two lights](pictures/heads.jpg)\n",
+        "![the NASA portrait: photo, own light, three new lights](pictures/close.jpg)\n",
         "## Is it the person?\n",
         "Distance of dlib's ResNet-29 embeddings between the photo and a render; below 0.6 dlib says same person. No part "
         "of relit was ever optimised against this network. Renders stand before plain grey, without hair and without one "

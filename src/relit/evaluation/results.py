@@ -17,13 +17,17 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from relit.evaluation.portraits import LIGHTS, YAWS_DEG
+from relit.evaluation.portraits import LIGHTS, YAWS_DEG, close_look
 from relit.evaluation.report import results_page
 from relit.evaluation.shapes import measure_shapes
 from relit.evaluation.sheets import contact_sheet, row, save, stack
 from relit.evaluation.truth import COUNT
+from relit.export.avatar import load_avatar
+from relit.observe.observe import observe
+from relit.observe.photo import load_photo
 
 PORTRAIT_FOLDERS = ("public_domain", "sfhq")
+SHOWN = "nasa_eileen_collins_astronaut"  # public domain, and shipped by scikit-image
 SHEET = ("photo", "own", *(f"front_{light}" for light in LIGHTS), *(f"{LIGHTS[0]}_{yaw:+d}" for yaw in YAWS_DEG))
 VALIDATE = (
     "const v=require('gltf-validator'),fs=require('fs');"
@@ -96,6 +100,18 @@ def write_sheets(records: list[dict], out: Path) -> None:
         contact_sheet(folders, SHEET, out / "sheets" / f"sheet_{first // 5 + 1}.jpg")
 
 
+def write_close_looks(photos: list[Path], records: list[dict], out: Path, docs: Path) -> None:
+    """Faces at full size: the two best and the two worst likenesses, and the one photo that may be shown in docs."""
+    ordered = sorted(records, key=lambda record: record["identity_own"])
+    chosen = {record["name"] for record in (*ordered[:2], *ordered[-2:])}
+    for photo in photos:
+        folder = out / "portraits" / photo.stem
+        if photo.stem in chosen:
+            close_look(load_avatar(folder / "avatar"), observe(load_photo(photo)), out / "close" / f"{photo.stem}.jpg")
+        if photo.stem == SHOWN and (folder / "record.json").exists():
+            close_look(load_avatar(folder / "avatar"), observe(load_photo(photo)), docs / "pictures" / "close.jpg", 512)
+
+
 def write_gallery(records: list[dict], out: Path, docs: Path, columns: int = 5) -> None:
     """Our renders only: every head from the front in two lights."""
     cells = []
@@ -135,6 +151,7 @@ def main() -> None:
     write_sheets(records, given.out)
     if good:
         write_gallery(good, given.out, given.docs)
+        write_close_looks(photos, good, given.out, given.docs)
     cost = given.out / "cost.json"
     if not cost.exists():
         bench = Path(__file__).parents[3] / "bench" / "fit.py"
