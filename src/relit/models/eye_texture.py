@@ -47,7 +47,7 @@ def iris_albedo(offset: Tensor, colour: Tensor) -> Tensor:
     return (tone * (1 - outside) + SCLERA * outside).clamp(0, 1)
 
 
-SCLERA = torch.tensor([0.62, 0.55, 0.50])
+SCLERA = torch.tensor([0.50, 0.44, 0.40])
 _VEIN = torch.tensor([0.55, 0.16, 0.13])
 
 
