@@ -1,6 +1,7 @@
 """Takes the light out of an unwrapped photo: specular first, then the irradiance, then what the fit left over."""
 
 import math
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -13,13 +14,23 @@ from relit.maps.unwrap import Unwrapped, smoothstep
 
 DARKEST = 0.12  # of the median irradiance: texels in deeper shadow are left to the completion
 CLIPPED = (0.88, 0.99)  # sensor value between no doubt and full doubt about a highlight
+GLOSS_WIDTH = 0.0015  # of the map's width: colours are noisier than lightness
 HUELESS = (0.03, 0.3)  # share of white in the darkest channel from which the photo's hue is replaced
 DROWNED = (0.4, 0.8)  # share of white between no doubt and full doubt
 GAP = (0.5, 0.9)  # log ratio below the lips' median between no doubt and full doubt
 BROAD, FINE = 0.035, 0.012  # of the map's width: scales at which left-over light is told from skin
-KEPT_BRIGHTENING = 0.35  # how much of a broad symmetric brightening is skin; the rest is highlight
-KEPT_HUE = 0.3  # how much of a broad change of hue is skin; the rest is coloured light
-GLOSS_WIDTH = 0.0015  # of the map's width: colours are noisier than lightness
+
+
+class Kept(NamedTuple):
+    """How much of a symmetric deviation from the typical skin is skin; the rest is light."""
+
+    bright: float
+    dark: float
+    hue: float
+
+
+KEPT_BROAD = Kept(bright=0.35, dark=0.9, hue=0.3)
+KEPT_FINE = Kept(bright=0.8, dark=0.65, hue=0.7)
 
 
 def delight(
@@ -92,7 +103,7 @@ def _gap(ratio: Tensor, lips: Tensor) -> Tensor:
 
 
 def _without_light(ratio: np.ndarray, confidence: np.ndarray, hued: np.ndarray) -> np.ndarray:
-    """The log ratio less its broad lopsided part, most of its broad brightening, and part of its broad hue."""
+    """The log ratio less its lopsided part and what `Kept` does not keep; detail finer than FINE stays as it is."""
     width = ratio.shape[1]
     result = ratio
     for scale, strength in ((BROAD, 1.0), (FINE, 0.6)):
@@ -100,9 +111,13 @@ def _without_light(ratio: np.ndarray, confidence: np.ndarray, hued: np.ndarray) 
         trust = blur(confidence, scale * width)[..., None]
         both = np.minimum(trust, trust[:, ::-1])
         result = result - 0.5 * strength * np.minimum(both * 2, 1) * (broad - broad[:, ::-1])
-    broad = weighted_blur(result, confidence, BROAD * width)
-    certain = confidence > 0.5
-    level = np.median(broad[certain][::7], 0) if certain.any() else np.zeros(3, np.float32)
-    over = np.maximum((broad - level).min(-1, keepdims=True), 0)  # brighter in every channel: white light on top
-    hue = broad - level - (broad - level).mean(-1, keepdims=True)
-    return result - (1 - KEPT_BRIGHTENING) * over - (1 - KEPT_HUE) * hued[..., None] * hue
+    for scale, kept in ((BROAD, KEPT_BROAD), (FINE, KEPT_FINE)):
+        broad = weighted_blur(result, confidence, scale * width)
+        certain = (confidence > 0.5) & (hued > 0.5)
+        broad -= np.median(broad[certain][::7], 0) if certain.any() else 0.0
+        light = broad.mean(-1, keepdims=True)
+        over = np.maximum(broad.min(-1, keepdims=True), 0)  # brighter in every channel: white light on top
+        under = np.minimum(light, 0) * hued[..., None]  # folds of the photo's expression
+        hue = (broad - light) * hued[..., None]
+        result = result - (1 - kept.bright) * over - (1 - kept.dark) * under - (1 - kept.hue) * hue
+    return result
