@@ -4,7 +4,6 @@ from dataclasses import replace
 
 import pytest
 import torch
-from test_fit_landmarks import SIZE, seen
 
 from relit.appearance.lighting import uniform_lighting
 from relit.fit.landmark_fit import fit_landmarks
@@ -15,6 +14,7 @@ from relit.models.head import load_head_model
 from relit.models.skin import load_skin_model, skin_albedo, tone_colour
 from relit.render.occlusion import light_transfer
 from relit.render.render import render_fit
+from test_fit_landmarks import SIZE, seen
 
 
 @pytest.fixture(scope="module")

@@ -141,8 +141,9 @@ def specular_radiance(
 ) -> Float[Tensor, "*batch 3"]:
     """Radiance from around unit mirror directions, averaged over the GGX lobe of the given perceptual roughness.
 
-    The roughness is one per direction, or one for all. Differentiable in the coefficients, directions and roughness. Exact for coefficients (which may give negative
-    radiance); a prefiltered light is faster for many pixels and never negative.
+    The roughness is one per direction, or one for all. Differentiable in the coefficients, directions and roughness.
+    Exact for coefficients (which may give negative radiance); a prefiltered light is faster for many pixels and never
+    negative.
     """
     level = roughness.clamp(0, 1) * (ROUGHNESS_LEVELS - 1)
     if isinstance(light, PrefilteredLight):
