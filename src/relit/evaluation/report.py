@@ -79,8 +79,9 @@ def results_page(records: list[dict], shapes: list[ShapeRecord], issues: dict | 
     yaws = " and ".join(f"{yaw:+d}" for yaw in YAWS_DEG)
     parts = [
         "# Results\n",
-        "Made by `make results`; each figure can be made again from the same data. Inputs: 22 portraits of people who do "
-        "not exist (SFHQ, MIT), 3 in the public domain, and 20 faces of known shape.\n",
+        f"Made by `make results`; each figure can be made again from the same data. Measured here: {len(records)} portraits "
+        "(people who do not exist, from SFHQ, MIT; and three in the public domain) and "
+        f"{len(shapes)} faces of known shape.\n",
         table(["measured on", "bar", "measured", "met"], bars(records, shapes, issues, cost)),
         "![every head from the front in two lights](pictures/heads.jpg)\n",
         "![the NASA portrait: photo, own light, three new lights](pictures/close.jpg)\n",
