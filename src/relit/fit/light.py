@@ -12,7 +12,7 @@ BANDS = torch.tensor([degree for degree in range(9) for _ in range(2 * degree + 
 BAND_SD = torch.tensor([1.0, 0.55, 0.38, 0.32, 0.28, 0.24, 0.24, 0.20, 0.18])
 CHROMA_SD = 0.07
 # A photographer or a camera exposes so that a white surface in the mean light comes out near 1.
-LOG_EXPOSURE_MEAN, LOG_EXPOSURE_SD = 0.0, 0.35
+LOG_EXPOSURE_MEAN, LOG_EXPOSURE_SD = 0.0, 0.25
 LOG_TINT_SD = 0.12
 SQRT_4PI = math.sqrt(4 * math.pi)
 

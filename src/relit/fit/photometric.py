@@ -37,7 +37,7 @@ class PhotometricOptions:
     identity_prior: float = 0.25
     expression_prior: float = 0.5
     albedo_prior: float = 0.4
-    light_prior: float = 0.2
+    light_prior: float = 0.4
 
 
 @dataclass

@@ -47,7 +47,7 @@ def iris_albedo(offset: Tensor, colour: Tensor) -> Tensor:
     return (tone * (1 - outside) + SCLERA * outside).clamp(0, 1)
 
 
-SCLERA = torch.tensor([0.50, 0.44, 0.40])
+SCLERA = torch.tensor([0.52, 0.46, 0.42])
 _VEIN = torch.tensor([0.55, 0.16, 0.13])
 
 
