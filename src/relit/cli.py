@@ -29,8 +29,8 @@ def main(arguments: list[str] | None = None) -> int:
         message, code = str(error), error.exit_code
     except OSError as error:
         message, code = f"{error.filename or 'the system'}: {error.strerror or error}", 2
-    except KeyboardInterrupt:
-        message, code = "interrupted; nothing was written", 130
+    except KeyboardInterrupt as interrupt:
+        message, code = str(interrupt) or "interrupted; nothing was written", 130
     except MemoryError:
         message, code = "there is not enough memory; close other programs or choose a smaller --size", 1
     if as_json:
@@ -105,6 +105,44 @@ def render(options: argparse.Namespace) -> None:
             picture = portrait(head, lighting, options.yaw, options.pitch, size, expression, not options.transparent)
             write_png(file, picture)
     print(json.dumps({"picture": str(options.output)}) if options.json else options.output)
+
+
+def synth(options: argparse.Namespace) -> None:
+    """`relit synth`: a data set of synthetic subjects, or a contact sheet of them."""
+    import os
+
+    from relit.progress import shown_progress
+    from relit.synth.sample import PHOTO_MAPS, Order
+
+    sheet = options.where[0] == "sheet"
+    if len(options.where) != 1 + sheet:
+        raise InputError("give one folder, or `sheet` and one file: `relit synth DIR`, `relit synth sheet FILE.png`")
+    target = Path(options.where[-1])
+    if sheet and target.suffix.lower() != ".png":
+        raise InputError(f"{target} should end in .png")
+    for folder in options.skins:
+        if not folder.is_dir():
+            raise InputError(f"{folder} is no folder; give one with albedo pictures in relit's UV layout")
+    count = options.count or (12 if sheet else 1000)
+    skins = tuple(str(folder) for folder in options.skins)
+    size = options.size or 512
+    order = Order(options.kind, count, options.seed, options.split, min(size, PHOTO_MAPS), options.shard_size, skins)
+    with shown_progress(options.json) as progress:
+        if sheet:
+            from relit.export.atomic import replaced_file
+            from relit.export.images import write_png
+            from relit.synth.sheet import contact_sheet
+
+            with replaced_file(target) as file:
+                write_png(file, contact_sheet(order, progress=progress))
+        else:
+            from relit.synth.writer import write_dataset
+
+            try:
+                write_dataset(target, order, options.workers or os.cpu_count() or 1, progress)
+            except KeyboardInterrupt:
+                raise KeyboardInterrupt("interrupted; the same command goes on from here") from None
+    print(json.dumps({"sheet" if sheet else "dataset": str(target), "samples": count}) if options.json else target)
 
 
 def list_models(options: argparse.Namespace) -> None:
@@ -183,6 +221,18 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     one.add_argument("--expression", nargs="+", default=[], metavar="NAME=W", help="ARKit weights, such as jawOpen=0.4")
     one.add_argument("--transparent", action="store_true", help="no backdrop")
 
+    text = "make a data set of synthetic subjects with exact ground truth, or a contact sheet of them"
+    one = _command(commands, "synth", synth, text)
+    one.add_argument("where", metavar="DIR | sheet FILE.png", nargs="+", help="the folder to fill, or the sheet to make")
+    one.add_argument("--kind", default="uv", metavar="uv|photo", help="UV training pairs or photographs (default: uv)")
+    one.add_argument("--count", type=_positive, metavar="N", help="how many subjects (default: 1000, of a sheet: 12)")
+    one.add_argument("--seed", type=int, default=0, metavar="N", help="another seed gives other people (default: 0)")
+    one.add_argument("--split", default="train", metavar="train|test", help="whose skins and lights (default: train)")
+    one.add_argument("--size", type=_positive, metavar="N", help="of the maps, in texels (default: 512)")
+    one.add_argument("--skins", nargs="+", type=Path, default=[], metavar="FOLDER", help="further skins to learn from")
+    one.add_argument("--shard-size", type=_positive, default=128, metavar="N", help="subjects per file (default: 128)")
+    one.add_argument("--workers", type=_positive, metavar="N", help="processes (default: one per core)")
+
     models = commands.add_parser("models", help="the shipped models: list, verify, build-head")
     actions = models.add_subparsers(title="actions", metavar="ACTION", required=True)
     _command(actions, "list", list_models, "every shipped file with its licence and sources")
@@ -226,7 +276,7 @@ def _choice(kind: str, given: str, known) -> str:
 def _positive(text: str) -> int:
     number = int(text)
     if number < 1:
-        raise argparse.ArgumentTypeError("faces are counted from 1")
+        raise argparse.ArgumentTypeError("it is counted from 1")
     return number
 
 

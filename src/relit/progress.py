@@ -17,6 +17,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol, runtime_checkable
 
+EVERY_SECONDS = 10.0  # between lines about a long stage; a bar shows its pace from then on
 Step = Callable[[int, int], None]  # step(done, total)
 
 
@@ -61,29 +62,68 @@ class Stopwatch:
                 self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
 
 
+class Pace:
+    """Speed and time left of one stage, counted from the first step told, so that resumed work does not flatter it."""
+
+    def __init__(self):
+        self._first: tuple[float, int] | None = None
+        self._told = time.perf_counter()
+
+    def step(self, done: int, total: int) -> str:
+        """Such as "120/1000  3.10/s  4:43 left"; without speed at the first step."""
+        now = time.perf_counter()
+        first = self._first = self._first or (now, done)
+        if done == first[1] or now == first[0]:
+            return f"{done}/{total}"
+        rate = (done - first[1]) / (now - first[0])
+        left = round((total - done) / rate)
+        clock = f"{left // 3600}:{left // 60 % 60:02}:{left % 60:02}" if left >= 3600 else f"{left // 60}:{left % 60:02}"
+        return f"{done}/{total}  {rate:.2f}/s  {clock} left"
+
+    def due(self) -> bool:
+        """Whether EVERY_SECONDS have passed since this was last true."""
+        now = time.perf_counter()
+        if now - self._told < EVERY_SECONDS:
+            return False
+        self._told = now
+        return True
+
+
 class Lines:
-    """One plain line per finished stage: for logs and pipes."""
+    """One plain line per finished stage, and one every now and then of a long one: for logs and pipes."""
 
     def __init__(self, stream=None):
         self._stream = stream or sys.stderr
 
     @contextmanager
     def stage(self, name: str):
-        start = time.perf_counter()
-        yield lambda done, total: None
+        start, pace = time.perf_counter(), Pace()
+
+        def step(done: int, total: int) -> None:
+            text = pace.step(done, total)
+            if pace.due():
+                print(f"{name:<24} {text}", file=self._stream, flush=True)
+
+        yield step
         print(f"{name:<24} {time.perf_counter() - start:7.1f} s", file=self._stream, flush=True)
 
 
 class JsonLines:
-    """One JSON object per finished stage: `{"stage": "fit", "seconds": 12.3}`."""
+    """One JSON object per finished stage: `{"stage": "fit", "seconds": 12.3}`; of a long one now and then its pace."""
 
     def __init__(self, stream=None):
         self._stream = stream or sys.stdout
 
     @contextmanager
     def stage(self, name: str):
-        start = time.perf_counter()
-        yield lambda done, total: None
+        start, pace = time.perf_counter(), Pace()
+
+        def step(done: int, total: int) -> None:
+            text = pace.step(done, total)
+            if pace.due():
+                print(json.dumps({"stage": name, "pace": text}), file=self._stream, flush=True)
+
+        yield step
         seconds = round(time.perf_counter() - start, 3)
         print(json.dumps({"stage": name, "seconds": seconds}), file=self._stream, flush=True)
 
@@ -96,7 +136,8 @@ class Bars:
         from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
         columns = (SpinnerColumn("dots", finished_text="[green]✓"), TextColumn("{task.description:<24}"), BarColumn(28))
-        self._bars = Progress(*columns, TimeElapsedColumn(), console=Console(stderr=True))
+        pace = TextColumn("{task.fields[pace]}")
+        self._bars = Progress(*columns, TimeElapsedColumn(), pace, console=Console(stderr=True))
         self._bars.start()
         return self
 
@@ -105,8 +146,15 @@ class Bars:
 
     @contextmanager
     def stage(self, name: str):
-        task = self._bars.add_task(name, total=None)
-        yield lambda done, total: self._bars.update(task, completed=done, total=total)
+        task, pace, start = self._bars.add_task(name, total=None, pace=""), Pace(), time.perf_counter()
+
+        def step(done: int, total: int) -> None:
+            text = pace.step(done, total)
+            self._bars.update(
+                task, completed=done, total=total, pace=text if time.perf_counter() > start + EVERY_SECONDS else ""
+            )
+
+        yield step
         self._bars.update(task, total=1, completed=1)
 
 

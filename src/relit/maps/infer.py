@@ -1,5 +1,6 @@
 """Surface reflectance and relief from diffuse albedo, by physically motivated rules."""
 
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -70,7 +71,7 @@ def infer_surface(diffuse_albedo: Tensor, confidence: Tensor, seed: int = 0) -> 
     if diffuse_albedo.shape != (height, width, 3):
         raise ValueError(f"albedo {tuple(diffuse_albedo.shape)} and confidence {tuple(confidence.shape)} do not match")
     masks = {name: mask.numpy() for name, mask in region_masks(_COARSE, _COARSE).items()}
-    gloss, rough, pores, lines, furrows = _by_region(masks)
+    gloss, rough, pores, lines, furrows = region_properties()
     albedo, trust = diffuse_albedo.numpy(), confidence.numpy()
 
     relief_area = masks["face"] * _none_of(masks, "lips", "brows", "nostrils", "scalp", "eyelids")
@@ -84,9 +85,21 @@ def infer_surface(diffuse_albedo: Tensor, confidence: Tensor, seed: int = 0) -> 
     uneven = undulation_mm(height, width, seed)
     displacement = creases + pits + 0.006 * uneven * skin
 
+    return surface_of(displacement, enlarge(gloss, height, width), enlarge(rough, height, width), uneven * skin)
+
+
+def surface_of(displacement: np.ndarray, gloss: np.ndarray, rough: np.ndarray, uneven: np.ndarray) -> Surface:
+    """The surface with a relief: its normals, and reflectance that is lower and rougher in its cavities.
+
+    Args:
+        displacement: (H, W) millimetres.
+        gloss: (H, W) factor on `SKIN_F0`.
+        rough: (H, W) perceptual roughness of flat skin.
+        uneven: (H, W) unevenness of the roughness, standard deviation 1 on skin.
+    """
     cavity = np.clip(-displacement / 0.05, 0, 1)
-    f0 = SKIN_F0 * enlarge(gloss, height, width) * (1 - 0.35 * cavity)
-    roughness = enlarge(rough, height, width) * (1 + 0.10 * cavity + 0.04 * uneven * skin)
+    f0 = SKIN_F0 * gloss * (1 - 0.35 * cavity)
+    roughness = rough * (1 + 0.10 * cavity + 0.04 * uneven)
     return Surface(
         specular_albedo=torch.from_numpy(f0.clip(0, 0.08)),
         roughness=torch.from_numpy(roughness.clip(0.05, 1)),
@@ -96,10 +109,12 @@ def infer_surface(diffuse_albedo: Tensor, confidence: Tensor, seed: int = 0) -> 
     )
 
 
-def _by_region(masks: dict[str, np.ndarray]) -> np.ndarray:
-    """(5, h, w) the columns of `_REGIONS`, later regions laid over earlier ones."""
+@lru_cache(maxsize=1)
+def region_properties() -> np.ndarray:
+    """(5, 256, 256) factor on F0, roughness, depth of pores, of the isotropic net, of lines across, by region."""
+    masks = {name: mask.numpy() for name, mask in region_masks(_COARSE, _COARSE).items()}
     value = np.array(_PLAIN, np.float32)[:, None, None] * np.ones((1, _COARSE, _COARSE), np.float32)
-    for name, row in _REGIONS.items():
+    for name, row in _REGIONS.items():  # later regions are laid over earlier ones
         value += masks[name] * (np.array(row, np.float32)[:, None, None] - value)
     return value
 

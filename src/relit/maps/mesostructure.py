@@ -43,9 +43,16 @@ def enlarge(picture: np.ndarray, height: int, width: int) -> np.ndarray:
 
 def face_texel_mm(height: int, width: int) -> tuple[float, float]:
     """Typical texel size on the face in millimetres, along u and v: where one number has to do."""
+    wide_mm, high_mm = _face_scale()
+    return wide_mm / width, high_mm / height
+
+
+@lru_cache(maxsize=1)
+def _face_scale() -> tuple[float, float]:
+    """Typical millimetres per unit of u and of v on the face."""
     across, along = texel_scale()
     face = region_masks(_COARSE, _COARSE)["face"].numpy() > 0.5
-    return float(np.median(across[face])) / width, float(np.median(along[face])) / height
+    return float(np.median(across[face])), float(np.median(along[face]))
 
 
 def blur_mm(picture: np.ndarray, sigma_mm: float) -> np.ndarray:
@@ -89,9 +96,7 @@ def pores_mm(height: int, width: int, amounts: dict[str, np.ndarray], seed: int)
     lines of the skin's net 0.02 to 0.1 mm deep and 0.3 to 1 mm apart (Hashimoto, "New methods for surface
     ultrastructure", Int. J. Dermatology 13, 1974; Igarashi, Nishino, Nayar, "The appearance of human skin", 2007, 3.4).
     """
-    across, along = texel_scale()
-    face = region_masks(_COARSE, _COARSE)["face"].numpy() > 0.5
-    wide_mm, high_mm = float(np.median(across[face])), float(np.median(along[face]))
+    wide_mm, high_mm = _face_scale()
     footprint = 0.5 * max(wide_mm / width, high_mm / height)
     at = {key: enlarge(value, height, width) for key, value in amounts.items()}
     relief = np.zeros((height, width), np.float32)

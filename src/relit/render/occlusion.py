@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from embreex import rtcore_scene
 from embreex.mesh_construction import TriangleMesh
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn.functional import normalize
 
@@ -21,7 +21,11 @@ FULL_VISIBILITY = math.sqrt(math.pi) / 2  # transfer's first coefficient on an o
 
 
 def light_transfer(
-    vertices: Float[Tensor, "V 3"], triangles: Int[Tensor, "T 3"], bounce_albedo: float = BOUNCE_ALBEDO
+    vertices: Float[Tensor, "V 3"],
+    triangles: Int[Tensor, "T 3"],
+    bounce_albedo: float = BOUNCE_ALBEDO,
+    rays: int = DIRECTIONS,
+    traced: Bool[Tensor, "V"] | None = None,
 ) -> Float[Tensor, "V 81"]:
     """Cosine-weighted visibility in spherical harmonics: `transfer @ sh` is the irradiance with self-shadowing.
 
@@ -30,6 +34,8 @@ def light_transfer(
     Args:
         bounce_albedo: mean albedo of the head; brightens cavities by the light that their walls send on. 0 leaves the
             plain visibility.
+        rays: per vertex, over the whole sphere.
+        traced: where rays are cast at all; elsewhere the surface counts as open. Default: everywhere.
 
     Source: Sloan, Kautz & Snyder 2002, "Precomputed radiance transfer", section 4, unshadowed minus shadow; rays by
     Embree. The bounce is `multiple_bounces`.
@@ -37,10 +43,11 @@ def light_transfer(
     with torch.no_grad():
         points, faces = vertices.detach().cpu().float(), triangles.cpu()
         normals = vertex_normals(points, faces)
-        directions = sphere_directions(DIRECTIONS)
+        directions = sphere_directions(rays)
         cosine = normals @ directions.T  # [V, D]
-        hidden = _hidden(points + RAY_START_M * normals, directions, cosine > 0.02, points, faces)
-        lost = torch.where(hidden, cosine.clamp_min(0), 0.0) * (4 * math.pi / DIRECTIONS)
+        asked = cosine > 0.02 if traced is None else (cosine > 0.02) & traced.cpu()[:, None]
+        hidden = _hidden(points + RAY_START_M * normals, directions, asked, points, faces)
+        lost = torch.where(hidden, cosine.clamp_min(0), 0.0) * (4 * math.pi / rays)
         lobe = cosine_lobe()[BAND]
         transfer = sh_basis(normals) * lobe - lost @ sh_basis(directions)
         seen = ambient_occlusion(transfer)

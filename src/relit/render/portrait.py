@@ -54,13 +54,33 @@ def render_head(
         expression = torch.zeros(len(head.morphs)) if expression is None else expression
         gaze_rad = torch.zeros(2, 2) if gaze_rad is None else gaze_rad
         vertices = posed_vertices(model, head.vertices, expression, gaze_rad, head.morphs)
+        transfer = _transfer(vertices.contiguous().numpy().tobytes(), model)
+        picture = render_posed(head.maps, vertices, transfer, camera, lighting, supersample)
+        return picture if background is None else over(picture, background)
+
+
+def render_posed(
+    maps: ReflectanceMaps,
+    vertices: Float[Tensor, "V 3"],
+    transfer: Float[Tensor, "V 81"],
+    camera: Camera,
+    lighting: Lighting,
+    supersample: int = 2,
+) -> Float[Tensor, "H W 4"]:
+    """As `render_head`, of posed vertices.
+
+    Args:
+        transfer: what each vertex sees of the light, from `light_transfer` with `bounce_albedo` 0.
+    """
+    with torch.no_grad():
+        model = load_head_model()
         fine = scaled(camera, supersample)
         pixels = project(fine, vertices)
         fragments = rasterise(pixels, model.triangles, fine.size_px)
         seen = fragments.triangle >= 0
         picture = torch.zeros(*seen.shape, 4)
         if seen.any():
-            surface, part = _surface(model, head.maps, vertices, pixels, fragments, fine, lighting)
+            surface, part = _surface(model, maps, (vertices, transfer), pixels, fragments, fine, lighting)
             irradiance, specular = shade(surface, lighting)
             spread = torch.zeros(*seen.shape, 3)
             spread[seen] = irradiance
@@ -70,8 +90,7 @@ def render_head(
             colour = surface.albedo / math.pi * irradiance + specular
             picture[seen] = torch.cat([colour, torch.ones_like(colour[:, :1])], 1)
             picture = antialias(picture, fragments, pixels, model.triangles)
-        picture = avg_pool2d(picture.permute(2, 0, 1)[None], supersample)[0].permute(1, 2, 0)
-        return picture if background is None else _over(picture, background)
+        return avg_pool2d(picture.permute(2, 0, 1)[None], supersample)[0].permute(1, 2, 0)
 
 
 def tonemap_srgb(linear: Float[Tensor, "*batch 3"], exposure: float = 1.0) -> Float[Tensor, "*batch 3"]:
@@ -89,15 +108,15 @@ def tonemap_srgb(linear: Float[Tensor, "*batch 3"], exposure: float = 1.0) -> Fl
 def _surface(
     model: HeadModel,
     maps: ReflectanceMaps,
-    vertices: Tensor,
+    posed: tuple[Tensor, Tensor],
     pixels: Tensor,
     fragments: Fragments,
     camera: Camera,
     lighting: Lighting,
 ) -> tuple[Surface, Tensor]:
-    """What every covered pixel sees, in reading order, and its index into PARTS."""
+    """What every covered pixel sees, in reading order, and its index into PARTS; `posed` is vertices and transfer."""
+    vertices, transfer = posed
     normals = vertex_normals(vertices, model.triangles)
-    transfer = _transfer(vertices.contiguous().numpy().tobytes(), model)
     of_vertex = torch.cat(
         [vertices, normals, transfer @ lighting.sh, open_direction(transfer), ambient_occlusion(transfer)[:, None]], 1
     )
@@ -167,6 +186,7 @@ def _reduced(texture: Tensor, factor: int) -> Tensor:
     return texture if factor == 1 else avg_pool2d(texture.permute(2, 0, 1)[None], factor)[0].permute(1, 2, 0)
 
 
-def _over(picture: Tensor, background: Tensor) -> Tensor:
+def over(picture: Tensor, background: Tensor) -> Tensor:
+    """The picture (H, W, 4) on an opaque background (3,) or (H, W, 3)."""
     colour = picture[..., :3] + (1 - picture[..., 3:]) * background
     return torch.cat([colour, torch.ones_like(picture[..., 3:])], -1)

@@ -1,0 +1,146 @@
+"""Short hair in the skin's texture: brows strand by strand, stubble, shaved beard, cropped scalp."""
+
+import cv2
+import numpy as np
+
+from relit.maps.mesostructure import pores_mm
+from relit.synth.layout import Layout, blurred
+from relit.synth.noise import noise, smoothstep
+from relit.synth.subject import Subject
+
+# The brow's lower and upper contour from the nose outwards, MediaPipe indices of the right side.
+_LOWER, _UPPER = (55, 65, 52, 53, 46), (107, 66, 105, 63, 70)
+_FINE = 4  # strands are drawn this much finer than the map
+_LAYERS = 5  # strands of one layer do not add up
+_STRANDS = 420  # of a dense brow
+_STRAND_MM = 0.075
+
+
+def with_hair(albedo: np.ndarray, subject: Subject, here: Layout) -> np.ndarray:
+    """(S, S, 3) the albedo with all short hair of the subject."""
+    for coverage in (_brows(subject, here), _stubble(subject, here), _scalp(subject, here)):
+        albedo = albedo + coverage[..., None] * (subject.hair_colour - albedo)
+    # hair below the surface of a shaved skin looks grey-blue: its shadow is mixed on a log scale and loses red most
+    shadow = subject.marks.shave_shadow * _beard(subject, here)[..., None] * np.array([0.24, 0.19, 0.15], np.float32)
+    darker = np.log(np.maximum(albedo, 1e-3)) - np.log(np.maximum(subject.hair_colour, 1e-3))
+    return albedo * np.exp(-shadow * np.clip(darker, 0, 2.5) / 2.0)
+
+
+def _beard(subject: Subject, here: Layout) -> np.ndarray:
+    """(S, S) where the beard grows densely: less on the cheeks, patchy at its rim."""
+    seed = int(subject.rng(20).integers(1 << 30))
+    grown = here.masks["beard"] * (1 - 0.55 * here.masks["cheeks"])
+    edge = smoothstep(0.25, 0.85, grown + 0.10 * noise(here, 12, seed))
+    return edge * np.clip(1 + 0.2 * noise(here, 6, seed + 1), 0, 1.4)
+
+
+def _stubble(subject: Subject, here: Layout) -> np.ndarray:
+    if not subject.marks.stubble:
+        return np.zeros((here.size, here.size), np.float32)
+    where = _beard(subject, here)
+    return np.clip(subject.marks.stubble * _dots(subject, here, where, 21), 0, 0.85)
+
+
+def _scalp(subject: Subject, here: Layout) -> np.ndarray:
+    """(S, S) coverage of the cropped hair of the head, thinner at the hairline."""
+    seed = int(subject.rng(22).integers(1 << 30))
+    hairline = smoothstep(0.1, 0.95, here.masks["scalp"] + 0.14 * noise(here, 9, seed) + 0.07 * noise(here, 3, seed + 1))
+    where = hairline * here.masks["scalp"] ** 0.5
+    amount = subject.marks.shaved_scalp
+    fuzz = np.clip(1 + 0.28 * noise(here, 2.6, seed + 2), 0.2, 1.6)
+    return np.clip(where * fuzz * 0.62 * amount + amount * 0.4 * _dots(subject, here, where, 23), 0, 0.92)
+
+
+def _dots(subject: Subject, here: Layout, where: np.ndarray, purpose: int) -> np.ndarray:
+    """(S, S) follicles as dark dots about a millimetre apart, some of them short strands."""
+    seed = int(subject.rng(purpose).integers(1 << 15))
+    none = np.zeros((64, 64), np.float32)
+    size = here.size
+    amounts = {"lines": none, "furrows": none, "lips": none, "pores": np.clip(where, 0, 1.5).astype(np.float32)}
+    dots = -pores_mm(size, size, amounts, seed) - pores_mm(size, size, amounts, seed + 1)
+    # the depth of a pore, 0.11 mm, stands for full cover; below the resolution what counts is the mean
+    return 9.0 * dots + 0.16 * where * np.clip(1 + 0.5 * noise(here, 2.0, seed), 0, 2)
+
+
+def _brows(subject: Subject, here: Layout) -> np.ndarray:
+    """(S, S) coverage of both brows, drawn strand by strand with some difference between the sides."""
+    rng = subject.rng(24)
+    lower, upper = here.landmarks[list(_LOWER)], here.landmarks[list(_UPPER)]
+    thickness = rng.uniform(0.65, 1.15)
+    middle = (lower + upper) / 2 - [0, 0.5 * subject.marks.brow_height * (lower - upper)[:, 1].mean()]
+    # the landmarks' brow is a box: real ones start lower at the nose, arch, and taper
+    taper = np.array([0.85, 1.0, 0.95, 0.70, 0.30])
+    half = (upper - lower) / 2 * (thickness * taper)[:, None]
+    arch = np.array([0.25, 0.0, -0.12, -0.05, 0.25])[:, None] * (lower - upper) * rng.uniform(0.3, 1.5)
+    middle = middle + arch
+    coverage = np.zeros((here.size, here.size), np.float32)
+    bounds = _bounds(middle, here)
+    density = subject.marks.brow_density
+    shape = rng.uniform(0.8, 1.25, 2)  # of length and of steepness
+    for mirrored in (False, True):
+        count = int(_STRANDS * density * rng.uniform(0.93, 1.07))
+        strands = _strands(middle, half, count, shape, here, rng)
+        part = _drawn(strands, bounds, here, rng)
+        rows, columns = bounds
+        if mirrored:
+            coverage[rows, here.size - columns.stop : here.size - columns.start] = part[:, ::-1]
+        else:
+            coverage[rows, columns] = part
+    soft = blurred(coverage, 1.1, here.texel_mm)
+    return np.clip(0.9 * coverage + 0.22 * soft, 0, 0.93)
+
+
+def _bounds(middle: np.ndarray, here: Layout) -> tuple[slice, slice]:
+    margin = 11.0 / np.array(here.texel_mm)
+    low = np.floor(middle.min(0) * here.size - margin).astype(int)
+    high = np.ceil(middle.max(0) * here.size + margin).astype(int)
+    return slice(low[1], high[1]), slice(low[0], high[0])
+
+
+def _strands(middle, half, count: int, shape: np.ndarray, here: Layout, rng: np.random.Generator) -> np.ndarray:
+    """(count, 6, 2) points of strands in texels.
+
+    Hairs stand up near the nose and lie down outwards; those of the upper edge point down, those of the lower edge up,
+    so that they meet in a ridge.
+    """
+    along = rng.beta(1.15, 1.25, count)
+    across = np.clip(rng.normal(0, 0.48, count), -1.15, 1.15)
+    place = along * (len(middle) - 1)
+    left = np.minimum(place.astype(int), len(middle) - 2)
+    share = (place - left)[:, None]
+    root = middle[left] * (1 - share) + middle[left + 1] * share
+    root = root + across[:, None] * (half[left] * (1 - share) + half[left + 1] * share)
+    scale = here.size * np.array(here.texel_mm)  # millimetres per unit of UV
+    axis = (middle[left + 1] - middle[left]) * scale
+    axis /= np.linalg.norm(axis, axis=1, keepdims=True)
+    up = np.stack([-axis[:, 1], axis[:, 0]], 1)
+    up *= -np.sign(up[:, 1:])  # v points down
+    steep = np.radians(shape[1] * (12 + 62 * (1 - along) ** 2.2) - (14 + 30 * along) * across + rng.normal(0, 8, count))
+    length = shape[0] * (4.2 + 4.2 * np.sin(np.pi * np.clip(along * 0.9 + 0.08, 0, 1))) * rng.uniform(0.65, 1.15, count)
+    bend = np.radians(rng.normal(-16, 8, count))
+    points, at = [root * scale], root * scale
+    for step in range(5):
+        angle = steep + bend * (step / 4)
+        direction = np.cos(angle)[:, None] * axis + np.sin(angle)[:, None] * up
+        at = at + direction * (length / 5)[:, None]
+        points.append(at)
+    return np.stack(points, 1) / np.array(here.texel_mm)
+
+
+def _drawn(strands: np.ndarray, bounds: tuple[slice, slice], here: Layout, rng: np.random.Generator) -> np.ndarray:
+    """(h, w) coverage of strands inside bounds."""
+    rows, columns = bounds
+    height, width = rows.stop - rows.start, columns.stop - columns.start
+    fine = _FINE if here.size <= 1024 else 2
+    shift = 4
+    moved = np.round((strands - [columns.start, rows.start]) * fine * (1 << shift)).astype(np.int32)
+    line_mm = max(here.texel_mm) / fine
+    alpha = min(1.0, _STRAND_MM / line_mm)
+    clear = np.ones((height, width), np.float32)
+    for layer in range(_LAYERS):
+        canvas = np.zeros((height * fine, width * fine), np.uint8)
+        for strand in moved[layer::_LAYERS]:
+            cv2.polylines(canvas, [strand[:5]], False, int(rng.integers(170, 256)), 1, cv2.LINE_AA, shift)
+            cv2.polylines(canvas, [strand[4:]], False, 120, 1, cv2.LINE_AA, shift)
+        clear *= 1 - alpha * cv2.resize(canvas, (width, height), interpolation=cv2.INTER_AREA).astype(np.float32) / 255
+    return 1 - clear

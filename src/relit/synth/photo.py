@@ -1,0 +1,100 @@
+"""Synthetic photographs: a subject rendered, developed, and labelled pixel by pixel."""
+
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+
+import cv2
+import numpy as np
+import torch
+from torch.nn.functional import normalize
+
+from relit.geometry.camera import project
+from relit.models.head import load_head_model
+from relit.models.regions import REGIONS
+from relit.render.portrait import over, render_posed
+from relit.render.rasterise import interpolate, rasterise, sample
+from relit.synth.camera import Shot, camera_of, developed
+from relit.synth.geometry import Posed
+from relit.synth.layout import layout
+from relit.synth.light import Scene
+from relit.types import Camera, ReflectanceMaps
+
+SUPERSAMPLE = 2
+_LABEL_SIZE = 512
+
+
+@dataclass(frozen=True)
+class Photograph:
+    """A picture and what each pixel shows. Labels are those of the pixels' centres."""
+
+    picture: np.ndarray  # (H, W, 3) uint8, before JPEG
+    coverage: np.ndarray  # (H, W) [0, 1] of the head
+    part: np.ndarray  # (H, W) uint8: 0 background, 1 + index into PARTS
+    region: np.ndarray  # (H, W) uint8: 0 none, 1 + index into REGIONS, the strongest one
+    uv: np.ndarray  # (H, W, 2) place in the layout, 0 on the background
+    depth_m: np.ndarray  # (H, W) along the optical axis, 0 on the background
+    normal: np.ndarray  # (H, W, 3) unit, head frame, without relief; 0 on the background
+    albedo: np.ndarray  # (H, W, 3) linear diffuse albedo
+
+
+def photograph(
+    posed: Posed, maps: ReflectanceMaps, scene: Scene, shot: Shot, size: int, rng: np.random.Generator
+) -> Photograph:
+    """The photograph (size x size) of a posed subject in a scene."""
+    model = load_head_model()
+    camera = camera_of(shot, (size, size))
+    rgba = render_posed(maps, posed.vertices, posed.transfer, camera, scene.lighting, SUPERSAMPLE)
+    backdrop = torch.from_numpy(backdrop_of(scene, camera, float(rng.uniform(1.0, 14.0))))
+    linear = over(rgba, backdrop)[..., :3].numpy()
+    fragments = rasterise(project(camera, posed.vertices), model.triangles, (size, size))
+    seen = fragments.triangle >= 0
+    attributes = torch.cat([model.uv, posed.normals[model.render_vertex]], 1)
+    uv, normal = interpolate(attributes, model.render_triangles, fragments).split((2, 3), 2)
+    part = torch.where(seen, model.part[fragments.triangle.clamp_min(0)] + 1, 0)
+    at = (uv.numpy() * _LABEL_SIZE).astype(int).clip(0, _LABEL_SIZE - 1)
+    return Photograph(
+        picture=developed(np.ascontiguousarray(linear), shot, rng),
+        coverage=rgba[..., 3].numpy(),
+        part=part.numpy().astype(np.uint8),
+        region=np.where(seen.numpy(), region_labels()[at[..., 1], at[..., 0]], 0).astype(np.uint8),
+        uv=uv.numpy(),
+        depth_m=torch.where(seen, fragments.depth, 0.0).numpy(),
+        normal=(normalize(normal, dim=2) * seen[..., None]).numpy(),
+        albedo=(sample(maps.diffuse_albedo, uv) * seen[..., None]).numpy(),
+    )
+
+
+@lru_cache(maxsize=1)
+def region_labels() -> np.ndarray:
+    """(512, 512) 0 outside every region, else 1 + index into REGIONS: small regions win over the ones they lie in."""
+    masks = layout(_LABEL_SIZE).masks
+    order = sorted(REGIONS, key=lambda name: -masks[name].sum())
+    labels = np.zeros((_LABEL_SIZE, _LABEL_SIZE), np.uint8)
+    for name in order:
+        labels[masks[name] > 0.5] = 1 + REGIONS.index(name)
+    return labels
+
+
+def backdrop_of(scene: Scene, camera: Camera, blur_px: float) -> np.ndarray:
+    """(H, W, 3) linear radiance of what lies behind the head, out of focus."""
+    width, height = camera.size_px
+    x, y = np.meshgrid(np.arange(width) + 0.5, np.arange(height) + 0.5)
+    centre, focal = camera.centre_px.numpy(), float(camera.focal_px)
+    rays = np.stack([(x - centre[0]) / focal, (y - centre[1]) / focal, np.ones_like(x)], -1)
+    # a crop of a wide view: the surroundings are drawn at the scale of a normal lens, as distance would show them
+    rays[..., :2] *= max(1.0, 0.55 / float(rays[0, -1, 0] - rays[0, 0, 0]))
+    ahead = rays @ camera.camera_from_head[:3, :3].numpy()
+    ahead /= np.linalg.norm(ahead, axis=-1, keepdims=True)
+    rows, columns = scene.backdrop.shape[:2]
+    u = (0.5 - np.arctan2(ahead[..., 0], ahead[..., 2]) / (2 * math.pi)) * columns - 0.5
+    v = np.arccos(ahead[..., 1].clip(-1, 1)) / math.pi * rows - 0.5
+    wrapped = np.concatenate([scene.backdrop[:, -2:], scene.backdrop, scene.backdrop[:, :2]], 1)
+    found = cv2.remap(
+        np.ascontiguousarray(wrapped),
+        (u % columns + 2).astype(np.float32),
+        v.astype(np.float32),
+        cv2.INTER_CUBIC,
+        borderMode=cv2.BORDER_REPLICATE,
+    )
+    return cv2.GaussianBlur(np.maximum(found, 0), (0, 0), blur_px * min(width, height) / 512)

@@ -1,0 +1,196 @@
+"""One sample of a data set, from its number to its files; the same bytes every time."""
+
+import json
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import torch
+
+from relit.appearance.colour import srgb_from_linear
+from relit.errors import InputError
+from relit.models.head import PARTS, landmark_points, load_head_model
+from relit.models.regions import REGIONS
+from relit.synth.camera import Shot, camera_of, draw_shot, towards_camera
+from relit.synth.geometry import Posed, pose
+from relit.synth.light import Scene, draw_scene
+from relit.synth.photo import Photograph, photograph
+from relit.synth.skin import maps_of
+from relit.synth.split import check_split
+from relit.synth.subject import Subject, draw_subject, record_of
+from relit.synth.uv_pair import LitTexture, baked_occlusion, light_texture, photographed
+from relit.types import ReflectanceMaps
+
+KINDS = ("uv", "photo")
+PHOTO_PX = 512
+PHOTO_MAPS = 1024  # size of the maps that a photo is rendered from
+_SHOT, _SCENE, _DEVELOP = 40, 41, 42  # purposes of random numbers
+F0_SCALE, MICRON_ZERO, POSITION_ORIGIN_M, POSITION_SPAN_M, DEPTH_SPAN_M = 0.08, 32768, -0.25, 0.5, 4.0
+# How each file of a sample is coded; written beside the data.
+CODING = {
+    "lit.png": "sRGB, the lit texture as photographed",
+    "photo.jpg": "the photograph",
+    "albedo.png": "sRGB, diffuse albedo in the UV layout",
+    "specular.png": f"F0 / {F0_SCALE} * 255",
+    "roughness.png": "perceptual roughness * 255",
+    "diffuse_normal.png": "tangent space, 127.5 + 127.5 n",
+    "specular_normal.png": "tangent space, 127.5 + 127.5 n",
+    "displacement.png": f"16 bit, micrometres + {MICRON_ZERO}",
+    "occlusion.png": "ambient visibility * 255",
+    "visible.png": "what the camera sees * 255",
+    "object_normal.png": "head frame, 127.5 + 127.5 n, without relief",
+    "position.png": f"16 bit, head frame, (metres - {POSITION_ORIGIN_M}) / {POSITION_SPAN_M} * 65535; 0 outside",
+    "mask.png": f"0 background, 1 + index: {', '.join(PARTS)}",
+    "region.png": f"0 none, 1 + index: {', '.join(REGIONS)}",
+    "coverage.png": "of the head * 255",
+    "uv.png": "16 bit, u * 65535, v * 65535, 65535 where the head is",
+    "depth.png": f"16 bit, metres / {DEPTH_SPAN_M} * 65535 along the optical axis, 0 on the background",
+    "normal.png": "head frame, 127.5 + 127.5 n, without relief",
+    "image_albedo.png": "sRGB, diffuse albedo seen by each pixel",
+    "json": "subject, shot, light (harmonics in the head frame), camera, 478 landmarks in pixels",
+}
+_MAPS = ("albedo", "specular", "roughness", "diffuse_normal", "specular_normal", "displacement", "occlusion")
+FILES = {
+    "uv": ("lit.png", *(f"{m}.png" for m in _MAPS), "visible.png", "object_normal.png", "position.png", "json"),
+    "photo": ("photo.jpg", "mask.png", "region.png", "coverage.png", "uv.png", "depth.png", "normal.png",
+              "image_albedo.png", *(f"{m}.png" for m in _MAPS), "json"),
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Order:
+    """What a data set consists of."""
+
+    kind: str  # of KINDS
+    count: int
+    seed: int = 0
+    split: str = "train"
+    size: int = 512  # of the maps that are written
+    shard_size: int = 128
+    skins: tuple[str, ...] = ()  # folders of further skins
+
+    def check(self) -> None:
+        """Refuses what cannot be made.
+
+        Raises:
+            InputError: names the field and what is allowed.
+        """
+        check_split(self.split)
+        if self.kind not in KINDS:
+            raise InputError(f"there is no kind {self.kind!r}; choose one of: {', '.join(KINDS)}")
+        for name, value, low, high in (
+            ("count", self.count, 1, 10**8),
+            ("seed", self.seed, 0, 2**31),
+            ("size", self.size, 128, 2048),
+            ("shard size", self.shard_size, 1, 10**5),
+        ):
+            if not low <= value <= high:
+                raise InputError(f"the {name} must be from {low} to {high}, got {value}")
+
+
+def make_sample(order: Order, index: int) -> dict[str, bytes]:
+    """The files of sample `index` by extension, in the order of FILES."""
+    subject = draw_subject(order.seed, index, order.split)
+    posed = pose(subject, load_head_model())
+    shot = draw_shot(subject.rng(_SHOT))
+    scene = draw_scene(order.split, towards_camera(shot), subject.rng(_SCENE))
+    size = order.size if order.kind == "uv" else max(PHOTO_MAPS, order.size)
+    maps = maps_of(subject, size, baked_occlusion(posed, size), order.skins)
+    if order.kind == "uv":
+        lit = light_texture(posed, maps, scene.lighting, shot)
+        files = _uv_files(lit, photographed(lit, shot, subject.rng(_DEVELOP)))
+        camera_px = order.size
+    else:
+        files = _photo_files(photograph(posed, maps, scene, shot, PHOTO_PX, subject.rng(_DEVELOP)), shot)
+        camera_px = PHOTO_PX
+    files |= _map_files(maps, order.size)
+    files["json"] = json.dumps(_facts(subject, posed, shot, scene, camera_px), separators=(",", ":")).encode()
+    return {name: files[name] for name in FILES[order.kind]}
+
+
+def _uv_files(lit: LitTexture, picture: np.ndarray) -> dict[str, bytes]:
+    inside = (np.abs(lit.normal).sum(-1) > 0)[..., None]
+    position = (lit.position_m - POSITION_ORIGIN_M) / POSITION_SPAN_M * 65535 * inside
+    return {
+        "lit.png": _png(picture),
+        "visible.png": _png(_byte(lit.visible)),
+        "object_normal.png": _png(_byte(0.5 + 0.5 * lit.normal)),
+        "position.png": _png(np.round(position.clip(0, 65535)).astype(np.uint16)),
+    }
+
+
+def _photo_files(photo: Photograph, shot: Shot) -> dict[str, bytes]:
+    jpeg = cv2.imencode(".jpg", photo.picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, shot.jpeg_quality])[1]
+    uv = np.concatenate([photo.uv, photo.part[..., None] > 0], -1)
+    depth = photo.depth_m / DEPTH_SPAN_M * 65535
+    return {
+        "photo.jpg": jpeg.tobytes(),
+        "mask.png": _png(photo.part),
+        "region.png": _png(photo.region),
+        "coverage.png": _png(_byte(photo.coverage)),
+        "uv.png": _png(np.round(uv.clip(0, 1) * 65535).astype(np.uint16)),
+        "depth.png": _png(np.round(depth.clip(0, 65535)).astype(np.uint16)),
+        "normal.png": _png(_byte(0.5 + 0.5 * photo.normal)),
+        "image_albedo.png": _png(_coded(photo.albedo)),
+    }
+
+
+def _map_files(maps: ReflectanceMaps, size: int) -> dict[str, bytes]:
+    def at_size(texture: torch.Tensor) -> np.ndarray:
+        array = texture.numpy()
+        return array if len(array) == size else cv2.resize(array, (size, size), interpolation=cv2.INTER_AREA)
+
+    micron = np.round(at_size(maps.displacement_mm) * 1000 + MICRON_ZERO).clip(0, 65535)
+    return {
+        "albedo.png": _png(_coded(at_size(maps.diffuse_albedo))),
+        "specular.png": _png(_byte(at_size(maps.specular_albedo) / F0_SCALE)),
+        "roughness.png": _png(_byte(at_size(maps.roughness))),
+        "diffuse_normal.png": _png(_byte(0.5 + 0.5 * _unit(at_size(maps.diffuse_normal)))),
+        "specular_normal.png": _png(_byte(0.5 + 0.5 * _unit(at_size(maps.specular_normal)))),
+        "displacement.png": _png(micron.astype(np.uint16)),
+        "occlusion.png": _png(_byte(at_size(maps.occlusion))),
+    }
+
+
+def _facts(subject: Subject, posed: Posed, shot: Shot, scene: Scene, camera_px: int) -> dict:
+    from relit.geometry.camera import project
+
+    camera = camera_of(shot, (camera_px, camera_px))
+    points = project(camera, landmark_points(load_head_model(), posed.vertices))[:, :2]
+    rounded = lambda tensor, digits: np.round(tensor.numpy().astype(float), digits).tolist()  # noqa: E731
+    return {
+        "subject": record_of(subject),
+        "shot": shot.record(),
+        "light": {
+            "kind": scene.kind,
+            "panoramas": list(scene.names),
+            "sh": rounded(scene.lighting.sh, 5),
+            "directions": rounded(scene.lighting.directions, 5),
+            "irradiance": rounded(scene.lighting.irradiance, 5),
+        },
+        "camera": {
+            "focal_px": round(float(camera.focal_px), 3),
+            "centre_px": rounded(camera.centre_px, 3),
+            "size_px": list(camera.size_px),
+            "camera_from_head": rounded(camera.camera_from_head, 6),
+        },
+        "landmarks_px": rounded(points, 2),
+    }
+
+
+def _unit(normals: np.ndarray) -> np.ndarray:
+    return normals / np.maximum(np.linalg.norm(normals, axis=-1, keepdims=True), 1e-6)
+
+
+def _byte(values: np.ndarray) -> np.ndarray:
+    return np.round(255 * np.clip(values, 0, 1)).astype(np.uint8)
+
+
+def _coded(linear: np.ndarray) -> np.ndarray:
+    return _byte(srgb_from_linear(torch.from_numpy(np.ascontiguousarray(linear))).numpy())
+
+
+def _png(picture: np.ndarray) -> bytes:
+    if picture.ndim == 3:
+        picture = np.ascontiguousarray(picture[..., ::-1])
+    return cv2.imencode(".png", picture, [cv2.IMWRITE_PNG_COMPRESSION, 1])[1].tobytes()

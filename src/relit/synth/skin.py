@@ -1,0 +1,128 @@
+"""The maps of a subject: albedo from pigments, real detail, hair and make-up; relief; reflectance."""
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+
+from relit.head.eyes import paint_eyes
+from relit.maps.infer import region_properties, surface_of
+from relit.maps.mesostructure import enlarge
+from relit.models.head import load_head_model
+from relit.models.skin import load_skin_model, skin_albedo, tone_colour
+from relit.synth.detail import atlas, recombined
+from relit.synth.hair import with_hair
+from relit.synth.layout import Layout, blurred, layout
+from relit.synth.noise import noise, smoothstep
+from relit.synth.pigment import pigment_fields, pigment_shift, vein_shift
+from relit.synth.relief import relief_mm
+from relit.synth.subject import Subject
+from relit.types import ReflectanceMaps
+
+_AGES = {"young": 27.0, "middleage": 48.0, "old": 68.0}
+_AGE_WIDTH = 14.0
+_TEETH = np.array([0.97, 0.92, 0.80])  # what one step of yellowing leaves
+
+
+def maps_of(subject: Subject, size: int, occlusion: Tensor, folders: tuple[str, ...] = ()) -> ReflectanceMaps:
+    """The reflectance maps of a subject, `size` x `size`.
+
+    Args:
+        occlusion: (S, S) ambient visibility of its shape.
+        folders: with further skins, see `relit.synth.detail.atlas`.
+    """
+    here = layout(size)
+    albedo = albedo_of(subject, here, folders)
+    relief, uneven = relief_mm(subject, here)
+    gloss, rough = reflectance_of(subject, here)
+    surface = surface_of(relief, gloss, rough, uneven)
+    painted = paint_eyes(load_head_model(), torch.from_numpy(albedo), torch.from_numpy(subject.iris_colour))
+    return ReflectanceMaps(painted, *surface, occlusion, torch.ones(size, size))
+
+
+def albedo_of(subject: Subject, here: Layout, folders: tuple[str, ...] = ()) -> np.ndarray:
+    """(S, S, 3) linear diffuse albedo in (0, 1), eyes unpainted."""
+    log = _statistical(subject, here)
+    names, skins = atlas(subject.split, here.size, folders)
+    detail = recombined(names, skins, _likely(names, subject), here.size, subject.rng(2))
+    log += detail * _detail_strength(subject, here)[..., None]
+    _level(log, subject, here)
+    melanin, blood = pigment_fields(subject, here)
+    skin = (here.part == 0)[..., None]
+    log += (pigment_shift(subject, melanin, blood) + vein_shift(subject, here)) * skin
+    albedo = np.exp(log)
+    albedo = _with_makeup(with_hair(albedo, subject, here), subject, here)
+    yellow = float(np.clip(subject.rng(3).normal(0.5, 0.6) + (subject.age_years - 40) / 40, 0, 2.5))
+    albedo *= _TEETH ** (here.masks["teeth"] * yellow)[..., None]
+    albedo = albedo * (1 + albedo**8) ** (-1 / 8)  # a soft ceiling at 1, as the statistical model has it
+    return np.clip(albedo, 0.004, 0.98).astype(np.float32)
+
+
+def reflectance_of(subject: Subject, here: Layout) -> tuple[np.ndarray, np.ndarray]:
+    """(S, S) factor on F0 and (S, S) roughness of flat skin: by region, with the subject's own oil and cosmetics.
+
+    Source: order and range of the regions as in relit.maps.infer; sebum is highest on forehead and nose and lowers the
+    roughness there: Pochi & Strauss, "Endocrinologic control of the development and activity of the human sebaceous
+    gland", J. Investigative Dermatology 62, 1974.
+    """
+    marks, masks, rng = subject.marks, here.masks, subject.rng(4)
+    gloss, rough = (enlarge(value, here.size, here.size) for value in region_properties()[:2])
+    skin = (here.part == 0).astype(np.float32) * (1 - masks["lips"])
+    zone = np.clip(masks["forehead"] + masks["nose"] + 0.5 * masks["chin"] + 0.25 * masks["cheeks"], 0, 1)
+    blotch = noise(here, 16, int(rng.integers(1 << 15)))
+    oil = marks.oil * (0.35 + 0.65 * zone) + 0.35 * blotch * zone - 1.6 * marks.makeup
+    rough = rough * np.exp(skin * (rng.normal(0, 0.05) - 0.075 * oil))
+    gloss = gloss * np.exp(skin * (rng.normal(0, 0.04) + 0.03 * oil))
+    wet = rng.uniform(0.0, 1.0) * (0.4 + marks.lipstick)
+    rough = rough * (1 - 0.28 * wet * masks["lips"])
+    return gloss.astype(np.float32), np.clip(rough, 0.04, 0.95).astype(np.float32)
+
+
+def _statistical(subject: Subject, here: Layout) -> np.ndarray:
+    """(S, S, 3) log albedo of the statistical skin model."""
+    coefficients = torch.from_numpy(np.concatenate([subject.tone, subject.features]))
+    log = skin_albedo(load_skin_model(), coefficients).clamp_min(1e-3).log().numpy()
+    if len(log) == here.size:
+        return log.copy()
+    method = cv2.INTER_AREA if here.size < len(log) else cv2.INTER_CUBIC
+    return cv2.resize(log, (here.size, here.size), interpolation=method)
+
+
+def _likely(names: tuple[str, ...], subject: Subject) -> np.ndarray:
+    """(N,) how likely each source teaches this subject: those of its age first, all at least a little."""
+    ages = [next((age for word, age in _AGES.items() if name.startswith(word)), 35.0) for name in names]
+    return np.exp(-(((np.array(ages) - subject.age_years) / _AGE_WIDTH) ** 2) / 2) + 0.03
+
+
+def _detail_strength(subject: Subject, here: Layout) -> np.ndarray:
+    """(S, S) factor on real detail: foundation hides it, brows and lids are drawn otherwise."""
+    brows = blurred(here.masks["brows"], 1.5, here.texel_mm)
+    return (1 - 0.65 * subject.marks.makeup) * (1 - 0.6 * brows) * (here.part == 0)
+
+
+def _level(log: np.ndarray, subject: Subject, here: Layout) -> None:
+    """Shifts the skin so that its plain parts have the subject's tone; in place."""
+    plain = here.bare("brows", "lips", "eyelids", "nostrils", "beard", "under_eye") > 0.7
+    wanted = tone_colour(torch.from_numpy(subject.tone)).clamp_min(1e-3).log().numpy()
+    shift = wanted - np.median(log[plain][::3], axis=0)
+    log += (here.part == 0)[..., None] * shift.astype(np.float32)
+
+
+def _with_makeup(albedo: np.ndarray, subject: Subject, here: Layout) -> np.ndarray:
+    marks, rng, masks = subject.marks, subject.rng(5), here.masks
+    if marks.lipstick:
+        cover = marks.lipstick * smoothstep(0.35, 0.75, masks["lips"]) * np.clip(1 + 0.08 * noise(here, 2.0, 5), 0, 1.2)
+        tinted = np.clip(subject.lipstick_colour * (albedo / albedo[masks["lips"] > 0.8].mean(0)) ** 0.5, 0, 1)
+        albedo = albedo + cover[..., None] * (tinted - albedo)
+    if marks.eye_makeup:
+        shade = np.array([(0.10, 0.06, 0.05), (0.05, 0.05, 0.06), (0.16, 0.08, 0.07), (0.06, 0.07, 0.10)])
+        colour = shade[rng.integers(len(shade))]
+        upper = masks["eyelids"] * smoothstep(0.01, -0.006, _below_lid(here))
+        cover = 0.6 * marks.eye_makeup * blurred(upper, 1.2, here.texel_mm)
+        albedo = albedo * (colour / np.maximum(albedo, 0.02)) ** cover[..., None]
+    return albedo
+
+
+def _below_lid(here: Layout) -> np.ndarray:
+    """(S, 1) how far in v each row lies below the eyes' corners."""
+    return ((np.arange(here.size) + 0.5) / here.size - here.landmarks[[33, 133], 1].mean())[:, None]
