@@ -159,6 +159,21 @@ def test_a_shadow_on_one_side_is_light_and_a_mole_is_skin():
     assert trust[201, 150] > 0.5 and ratio[201, 150].mean() < ratio[195:208, 140:160].mean() - 0.3
 
 
+def test_light_of_another_colour_turns_no_skin_green_or_blue():
+    model, observation, fit, truth = photographed(freckled=False)
+    seen = unwrap(model, observation, view_of(model, fit), texels(model, SIZE, SIZE))
+    base = at_size(truth, SIZE)
+    tinted = replace(seen, radiance=seen.radiance.clone(), specular=seen.specular * 4)  # and reflection overrated
+    tinted.radiance[120:160, 100:140] *= torch.tensor([0.4, 1.0, 1.3])
+    tinted.radiance[120:160, 180:220] *= torch.tensor([1.0, 0.92, 0.95])  # a blush
+    ratio, trust = delight(tinted, base, *torch.ones(2, SIZE, SIZE), torch.zeros(SIZE, SIZE))
+    skin = ratio[trust > 0.5]
+    hue = torch.stack([skin[:, 0] - skin[:, 1], skin[:, 1] - skin[:, 2]], -1)
+    assert (hue - hue.median(0).values).abs().max() < 0.3
+    blush = (ratio[..., 0] - ratio[..., 1])[120:160, 180:220].mean() - hue[:, 0].median()
+    assert blush > 0.03
+
+
 def completed(trust, ratio):
     model = load_head_model()
     fragments = texels(model, SIZE, SIZE)

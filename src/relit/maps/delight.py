@@ -14,6 +14,10 @@ from relit.maps.unwrap import Unwrapped, smoothstep
 
 DARKEST = 0.12  # of the median irradiance: texels in deeper shadow are left to the completion
 CLIPPED = (0.88, 0.99)  # sensor value between no doubt and full doubt about a highlight
+LEAST_DIFFUSE = 0.4  # of the radiance in every channel that is never taken for reflection
+LIGHTNESS = (-1.5, 1.0)  # bounds of the log ratio
+# Bounds of log(red / green) and log(green / blue) of plain skin about the person's median; wider on lips and brows.
+REDDER, YELLOWER, WIDER_HUE = (-0.10, 0.26), (-0.12, 0.14), 2.0
 GLOSS_WIDTH = 0.0015  # of the map's width: colours are noisier than lightness
 HUELESS = (0.03, 0.3)  # share of white in the darkest channel from which the photo's hue is replaced
 DROWNED = (0.4, 0.8)  # share of white between no doubt and full doubt
@@ -57,16 +61,52 @@ def delight(
     """
     trusted = seen.confidence > 0.5
     floor = DARKEST * float(seen.irradiance[trusted].median()) if trusted.any() else 0.05
-    diffuse = torch.maximum(seen.radiance - seen.specular, 0.25 * seen.radiance)
-    albedo = diffuse * math.pi / seen.irradiance.clamp_min(floor)
+    albedo = _without_specular(seen) * math.pi / seen.irradiance.clamp_min(floor)
     albedo, share = _without_gloss(albedo, base, seen.confidence * plain)
     albedo, share_of_lips = _without_gloss(albedo, base, seen.confidence * lips)
     drowned = smoothstep(*DROWNED, torch.maximum(share, share_of_lips))
     clipped = torch.maximum(smoothstep(*CLIPPED, seen.radiance.amax(-1)) * 0.8, drowned)
     dark = 1 - smoothstep(floor * 0.8, floor * 2.5, seen.irradiance.amin(-1))
-    ratio = (albedo.clamp(5e-3, 1.2) / base.clamp_min(5e-3)).log().clamp(-1.6, 1.2)
+    ratio = (albedo.clamp_min(2e-3) / base.clamp_min(5e-3)).log()
     confidence = seen.confidence * (1 - clipped) * (1 - dark) * (1 - _gap(ratio, seen.confidence * lips))
+    ratio = _of_skin_hue(ratio, confidence, hued)
     return torch.from_numpy(_without_light(ratio.numpy(), confidence.numpy(), hued.numpy())), confidence
+
+
+def _without_specular(seen: Unwrapped) -> Tensor:
+    """(H, W, 3) the radiance less the reflection that the fit expects, as far as every channel has that much to give.
+
+    One factor for all channels: to bound each by itself would colour whatever the fitted light overrates.
+    """
+    most = ((1 - LEAST_DIFFUSE) * seen.radiance / seen.specular.clamp_min(1e-4)).amin(-1, keepdim=True)
+    return seen.radiance - most.clamp_max(1) * seen.specular
+
+
+def _of_skin_hue(ratio: Tensor, confidence: Tensor, hued: Tensor) -> Tensor:
+    """The log ratio with its brightness bounded and its hue kept within what pigments of skin can do.
+
+    Blood and melanin only ever take from green and blue: skin blushes and freckles far more than it turns green, blue
+    or grey. The deviation from the person's own median is bent smoothly towards these bounds.
+
+    Source: the two pigments of skin as in Tsumura et al. 1999, "Independent-component analysis of skin color image".
+    """
+    light = ratio.mean(-1, keepdim=True)
+    certain = (confidence > 0.5) & (hued > 0.5)
+    middle = (ratio - light)[certain][::7].median(0).values if certain.any() else torch.zeros(3)
+    hue = ratio - light - middle
+    widened = 1 + WIDER_HUE * (1 - hued)
+    red, yellow = (
+        _bent(hue[..., i] - hue[..., i + 1], low * widened, high * widened)
+        for i, (low, high) in enumerate((REDDER, YELLOWER))
+    )
+    hue = torch.stack([2 * red + yellow, yellow - red, -red - 2 * yellow], -1) / 3
+    return light.clamp(*LIGHTNESS) + middle + hue
+
+
+def _bent(x: Tensor, low: Tensor, high: Tensor) -> Tensor:
+    """x near 0, bending smoothly towards its bounds, low < 0 < high."""
+    bound = torch.where(x < 0, -low, high)
+    return bound * torch.tanh(x / bound)
 
 
 def _without_gloss(albedo: Tensor, base: Tensor, skin: Tensor) -> tuple[Tensor, Tensor]:
