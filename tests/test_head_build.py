@@ -11,9 +11,10 @@ from relit.errors import AssetMissing
 from relit.geometry.subdivision import catmull_clark
 from relit.models.build_head import build_head
 from relit.models.head import CORNEA_RADIUS_MM, EYE_RADIUS_MM, IRIS_RADIUS_MM, eyeball_radius_mm
-from relit.models.head_build.eyes import eye_centre, eyeball
+from relit.models.head_build.eyes import EYE_RISE_MM, MARGIN_GAP_MM, eye_centre, eyeball
 from relit.models.head_build.landmarks import closest_on_mesh
 from relit.models.head_build.population import Population, mirrored, mix, principal, similarity
+from relit.models.head_build.teeth import full_corners
 from relit.models.registry import asset_path
 
 CUBE = np.array([[0, 3, 2, 1], [4, 5, 6, 7], [0, 1, 5, 4], [1, 2, 6, 5], [2, 3, 7, 6], [3, 0, 4, 7]])
@@ -48,9 +49,9 @@ def test_the_eyeball_is_two_spheres_that_meet_at_the_limbus():
 def test_the_eye_centre_is_found_from_points_on_the_ball():
     angle = np.linspace(0, 2 * np.pi, 28, endpoint=False)
     opening = np.stack([10 * np.cos(angle), 5 * np.sin(angle)], 1)
-    depth = np.sqrt((EYE_RADIUS_MM + 0.3) ** 2 - (opening**2).sum(1))
+    depth = np.sqrt((EYE_RADIUS_MM + MARGIN_GAP_MM[1]) ** 2 - (opening**2).sum(1))
     points = np.concatenate([opening, depth[:, None]], 1) + np.array([30, 35, 70])
-    assert np.allclose(eye_centre(points), [30, 35, 70], atol=0.02)
+    assert np.allclose(eye_centre(points), [30, 35 + EYE_RISE_MM, 70], atol=0.05)
 
 
 def test_a_mixture_has_the_mean_and_covariance_of_its_samples():
@@ -122,3 +123,16 @@ def test_the_build_reproduces_the_shipped_file(tmp_path):
     sign = np.sign((built["identity_mm"].astype(float) * shipped["identity_mm"]).sum((1, 2)))
     difference = built["identity_mm"] * sign[:, None, None] - shipped["identity_mm"].astype(float)
     assert np.abs(difference[:20]).max() < 0.02
+
+
+def test_cut_corners_of_front_teeth_are_filled_and_molars_left_alone():
+    """Two boxes whose cutting edge is half as wide as they are: one in front, one at the side of the arch."""
+    crown = np.array([[x * (0.5 if y == 0 else 1), y, z] for y in (0, 3, 10) for z in (0, 3) for x in (-4, 4)], float)
+    level = np.array([[0, 1, 3, 2]])
+    walls = [[a, b, b + 4, a + 4] for k in (0, 4) for a, b in ((k, k + 1), (k + 1, k + 3), (k + 3, k + 2), (k + 2, k))]
+    quads = np.concatenate([level, walls, level + 8])
+    points = np.concatenate([crown + [0, 0, 30], crown + [30, 0, 0], crown + [-30, 0, 0]])
+    everything = np.concatenate([quads, quads + 12, quads + 24])
+    full = full_corners(points, everything, np.zeros(36))
+    assert full[1, 0] > 3.7 and full[0, 0] < -3.7 and np.allclose(full[8:], points[8:])
+    assert np.allclose(full[:, 1:], points[:, 1:])

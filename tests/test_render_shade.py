@@ -7,11 +7,19 @@ import pytest
 import torch
 from torch.nn.functional import normalize
 
-from relit.appearance.harmonics import BAND, cosine_lobe, diffuse_irradiance, sh_basis
+from relit.appearance.harmonics import BAND, cosine_lobe, diffuse_irradiance, sh_basis, sphere_directions
 from relit.appearance.lighting import load_lighting, uniform_lighting
 from relit.geometry.camera import look_at_face
 from relit.geometry.mesh import vertex_normals
-from relit.models.head import expression_morphs, load_head_model
+from relit.models.head import (
+    expression_morphs,
+    eye_centres,
+    lid_edge_points,
+    load_head_model,
+    neutral_vertices,
+    posed_vertices,
+)
+from relit.render.eye_light import at_eye, eye_transfer, lash_shade, posed_eye_centres
 from relit.render.occlusion import ambient_occlusion, light_transfer, multiple_bounces
 from relit.render.portrait import tonemap_srgb
 from relit.render.render import render_fit, render_head
@@ -259,3 +267,37 @@ def test_far_away_head_and_head_behind_the_camera_are_empty_or_small(model):
         camera, camera_from_head=torch.diag(torch.tensor([1.0, -1.0, -1.0, 1.0])) @ camera.camera_from_head
     )
     assert render_head(plain_head(model), behind, uniform_lighting(), supersample=1)[..., 3].max() == 0
+
+
+def test_mirrors_resolve_sources_and_keep_the_mean():
+    light = load_lighting("studio")
+    normals = sphere_directions(600)
+    seen = points_on(normals, f0=torch.ones(600), roughness=torch.full((600,), 0.1), towards_eye=normals)
+    rough = replace(seen, roughness=torch.full((600,), 0.13))
+    light = replace(light, directions=light.directions[:0], irradiance=light.irradiance[:0])
+    sharp, soft = (shade(surface, light)[1] for surface in (seen, rough))
+    assert sharp.max() > 1.5 * soft.max() and sharp.median() < soft.median()
+    assert torch.allclose(sharp.mean(), soft.mean(), rtol=0.25)
+    same = shade(seen, uniform_lighting())[1]
+    assert torch.allclose(same, shade(rough, uniform_lighting())[1], rtol=0.05)
+
+
+def test_lids_shade_the_eyeball_and_the_upper_one_most(model):
+    neutral = neutral_vertices(model, torch.zeros(len(model.identity_modes)))
+    centres = eye_centres(model, neutral)
+    transfer = eye_transfer(model, neutral, centres)
+    upper, lower = lid_edge_points(model, neutral)[0, :, 7] - centres[0]
+    steps = torch.linspace(0, 1, 9)[:, None]
+    seen = ambient_occlusion(at_eye(transfer, lower + steps * (upper - lower), torch.zeros(9, dtype=torch.int64)))
+    assert seen[2:7].min() > 0.6 and seen[7] < 0.8 * seen[4] and seen[7] < seen[1]
+    assert (transfer[0, 0] - transfer[1, 0].flip(1)).abs().mean() < 0.02
+    above = lash_shade(model, neutral, centres, normalize(torch.tensor([0.0, 0.8, 0.6]), dim=0))
+    ahead = lash_shade(model, neutral, centres, torch.tensor([0.0, 0.0, 1.0]))
+    assert at_eye(above, torch.tensor([[0.0, 0.0, 0.012]]), torch.zeros(1, dtype=torch.int64)) < 0.5
+    assert at_eye(ahead, torch.tensor([[0.0, 0.0, 0.012]]), torch.zeros(1, dtype=torch.int64)) == 1
+
+
+def test_the_centre_of_a_turned_eyeball_is_found(model):
+    gaze = torch.tensor([[0.3, -0.2], [-0.1, 0.25]])
+    posed = posed_vertices(model, model.mean, torch.zeros(52), gaze)
+    assert torch.allclose(posed_eye_centres(model, posed), eye_centres(model, model.mean), atol=2e-5)

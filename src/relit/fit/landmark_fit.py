@@ -25,8 +25,10 @@ class LandmarkOptions:
 
     identity_weight: float = 1.0  # of the unit Gaussian prior
     expression_sd: float = 0.18  # how far an expression may lie from the detector's blendshape hint
-    lid_sd: float = 0.06  # the same for the lids
-    rest: float = 0.15  # hints below are how a face looks at rest, not an expression; lids: twice as much
+    lid_sd: float = 0.1  # the same for the lids
+    rest: float = 0.15  # hints below are how a face looks at rest, not an expression
+    squint_rest: float = 0.6  # the same for eyeSquint: the detector sees half a squint in calm faces
+    blink_rest: float = 0.25  # and for eyeBlink
     distance_m: float = 1.0  # portraits are taken from about here
     log_distance_sd: float = 0.45
     exif_log_sd: float = 0.08  # EXIF gives the focal length unless the photo was cropped
@@ -134,7 +136,9 @@ def expression_prior(landmarks: Landmarks, options: LandmarkOptions = LandmarkOp
     a resting level is therefore left to the identity, most strictly at the lids, or the neutral head would stare.
     """
     lids = torch.tensor([name.startswith(("eyeBlink", "eyeSquint", "eyeWide", "eyeLook")) for name in ARKIT_NAMES])
-    rest = torch.where(lids, 2 * options.rest, options.rest)
+    at_rest = {"eyeSquint": options.squint_rest, "eyeBlink": options.blink_rest, "eyeLook": 0.0}  # lids follow the gaze
+    rest = [next((v for k, v in at_rest.items() if name.startswith(k)), options.rest) for name in ARKIT_NAMES]
+    rest = torch.tensor(rest)
     mean = (landmarks.blendshapes - rest).clamp_min(0) / (1 - rest)
     return mean, torch.where(lids, options.lid_sd, options.expression_sd)
 

@@ -4,11 +4,11 @@ from dataclasses import replace
 
 import torch
 
-from relit.head.eyes import iris_colour, paint_eyes
+from relit.head.eyes import BROWN, iris_colour, paint_eyes
+from relit.head.mouth import paint_mouth
+from relit.head.occlusion import bake_eyes_and_mouth
 from relit.models.head import HeadModel, expression_morphs, neutral_vertices
 from relit.types import FaceFit, Head, Observation, ReflectanceMaps
-
-BROWN = torch.tensor([0.06, 0.028, 0.014])  # the commonest iris colour, where the photo does not tell
 
 
 def assemble_head(
@@ -19,10 +19,12 @@ def assemble_head(
     seen = [iris_colour(observation, fit) for observation, fit in zip(observations, fits, strict=True)]
     told = [colour for colour in seen if colour is not None]
     iris = torch.stack(told).mean(0) if told else BROWN
+    albedo = paint_eyes(model, paint_mouth(model, maps.diffuse_albedo), iris)
+    morphs = expression_morphs(model, neutral)
     return Head(
         vertices=neutral,
-        morphs=expression_morphs(model, neutral),
-        maps=replace(maps, diffuse_albedo=paint_eyes(model, maps.diffuse_albedo, iris)),
+        morphs=morphs,
+        maps=replace(maps, diffuse_albedo=albedo, occlusion=bake_eyes_and_mouth(model, maps.occlusion, neutral, morphs)),
         fits=fits,
         iris_colour=iris,
     )

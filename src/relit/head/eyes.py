@@ -9,9 +9,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from relit.appearance.harmonics import diffuse_irradiance
-from relit.geometry.uv import dilate, rasterise_uv
+from relit.head.paint import painted
 from relit.models.eye_texture import eye_albedo
-from relit.models.head import PARTS, HeadModel, gaze_rotation
+from relit.models.head import HeadModel, gaze_rotation
 from relit.types import FaceFit, Observation
 
 # MediaPipe indices, left and right eye of the subject: iris centre (four points of its rim follow), edge of the lids.
@@ -21,9 +21,11 @@ _LIDS = (
     (33, 246, 161, 160, 159, 158, 157, 173, 133, 155, 154, 153, 145, 144, 163, 7),
 )
 SMALLEST_PX = 3.5  # radius below which an iris shows no colour of its own
-RING = (0.45, 0.85)  # of the radius: outside the pupil, inside the limbal ring
-SHADE = 0.6  # part of the light that lids and lashes let through to the iris
-ALBEDO = (0.008, 0.35)  # darkest and lightest iris
+RING = (0.40, 0.70)  # of the detected radius, which lies outside the iris: between the pupil and the limbal ring
+SHADE = 0.8  # part of the light that lids and lashes let through to the iris
+BROWN = torch.tensor([0.06, 0.028, 0.014])  # the commonest iris colour, where the photo does not tell
+FLESH = (0.58, 0.33, 0.28)  # of the inner corner of the eye and the inside of the lids
+DARKEST, LIGHTEST, FLOOR = 0.02, 0.35, 0.003  # mean of the darkest iris, lightest and least albedo of a channel
 
 
 def iris_colour(observation: Observation, fit: FaceFit) -> Float[Tensor, "3"] | None:
@@ -39,11 +41,15 @@ def iris_colour(observation: Observation, fit: FaceFit) -> Float[Tensor, "3"] | 
         if len(colours) < 12:
             continue
         light = colours.mean(1)
-        low, high = light.quantile(torch.tensor([0.25, 0.7]))
+        low, high = light.quantile(torch.tensor([0.2, 0.6]))
         colour = colours[(light >= low) & (light <= high)].median(0).values
         ahead = gaze_rotation(fit.gaze_rad[side])[:, 2]
         irradiance = SHADE * diffuse_irradiance(fit.lighting.sh, ahead).clamp_min(1e-2)
-        found.append((colour / fit.exposure * math.pi / irradiance).clamp(*ALBEDO))
+        albedo = (colour / fit.exposure * math.pi / irradiance).clamp(FLOOR, LIGHTEST)
+        # hardly any light comes back from the darkest irises: what is seen is a reflection, and they are brown
+        certain = (albedo.mean() / DARKEST).clamp_max(1)
+        hue = certain * albedo / albedo.mean() + (1 - certain) * BROWN / BROWN.mean()
+        found.append(hue * albedo.mean().clamp_min(DARKEST))
     return torch.stack(found).mean(0) if found else None
 
 
@@ -68,24 +74,10 @@ def _ring(linear: Tensor, iris_px: np.ndarray, lids_px: np.ndarray) -> Tensor:
 def paint_eyes(
     model: HeadModel, albedo: Float[Tensor, "H W 3"], iris_colour: Float[Tensor, "3"]
 ) -> Float[Tensor, "H W 3"]:
-    """The albedo map with both eyeballs painted in the given iris colour, gutters included."""
-    rows, columns = albedo.shape[:2]
-    eyes = torch.tensor([PARTS.index("left_eye"), PARTS.index("right_eye")])
-    height = model.uv[model.render_triangles[torch.isin(model.part, eyes)], 1] * rows
-    gutter = max(2, rows // 256)
-    top, bottom = max(0, int(height.min()) - gutter), min(rows, int(height.max()) + 1 + gutter)
-    # the layout as seen through the strip of rows that holds the eyes
-    strip = torch.stack([model.uv[:, 0], (model.uv[:, 1] * rows - top) / (bottom - top)], 1)
-    triangle, barycentric = rasterise_uv(strip, model.render_triangles, bottom - top, columns)
-    inside = (triangle >= 0) & torch.isin(model.part[triangle.clamp_min(0)], eyes)
+    """The albedo map with both eyeballs painted in the given iris colour, and the flesh in the corners of the eyes."""
+    flesh = lambda place: torch.tensor(FLESH).expand(len(place), 3)  # noqa: E731
+    albedo = painted(model, albedo, ("eye_sockets",), model.mean, flesh)
     offsets = torch.zeros_like(model.mean)
     offsets[model.eye_vertices[0]] = model.eye_template
     offsets[model.eye_vertices[1]] = model.eye_template
-    corners = offsets[model.triangles[triangle[inside]]]
-    before = albedo[top:bottom]
-    painted = before.clone()
-    painted[inside] = eye_albedo((corners * barycentric[inside][..., None]).sum(1), iris_colour)
-    free = (inside | (triangle < 0))[..., None]
-    result = albedo.clone()
-    result[top:bottom] = torch.where(free, dilate(painted, inside, gutter), before)
-    return result
+    return painted(model, albedo, ("left_eye", "right_eye"), offsets, lambda offset: eye_albedo(offset, iris_colour))

@@ -34,6 +34,7 @@ from relit.models.head_build.population import (
     smooth_residual,
 )
 from relit.models.head_build.sources import MakeHuman, arkit_expression, read_ict, read_makehuman
+from relit.models.head_build.teeth import full_corners
 from relit.models.registry import asset_path, assets_folder
 
 MODES, DRAWS, HELD_OUT, SEED = 170, 3000, 0.2, 7
@@ -41,7 +42,7 @@ RIDGE = 0.004  # how strongly the jaws' affine maps are kept near translations
 LIP_FALLOFF, LIP_GAP_MM = (1.0, 1.0, 1.0, 1.0, 0.85, 0.65, 0.45, 0.28, 0.15, 0.06), 1.5
 SCANNED = tuple(n for n in ARKIT_NAMES if n.startswith(("brow", "noseSneer", "cheekSquint", "cheekPuff")))  # from ICT
 STRENGTH = {"mouthSmile": 0.85, "mouthDimple": 0.7, "mouthPress": 0.6, "eyeSquint": 0.8}  # of MakeHuman's, after ICT's
-TEETH_FORWARD_MM = (0.0, 0.0, 3.2)  # behind the lips
+TEETH_SHIFT_MM = (0.0, -0.7, 6.7)  # where the lips rest on them
 SOCKET_FOLLOWS = (0.55, 0.2, 0.05)  # how far the socket's rings follow the lids in an expression
 
 
@@ -264,6 +265,10 @@ def _assemble_arrays(learned: Population, makehuman: MakeHuman, scanned: dict, d
     expressions[:, :carried] = everything[:, :carried]
     for name, move in scanned.items():
         expressions[ARKIT_NAMES.index(name), :carried] = move
+    # the upper lid follows the eye upwards as far as downwards, which MakeHuman's does not
+    for end in ("Left", "Right"):
+        up, down = (ARKIT_NAMES.index(f"eyeLook{way}{end}") for way in ("Up", "Down"))
+        expressions[up] = 0.5 * expressions[up] - 0.9 * expressions[down]
     size = (len(mean) - carried) // 2
     for side, loop in enumerate(loops):
         first = carried + side * size
@@ -277,7 +282,9 @@ def _assemble_arrays(learned: Population, makehuman: MakeHuman, scanned: dict, d
     quad_part = np.concatenate([part, np.full(len(socket_quads), PARTS.index("eye_sockets"))]).astype(np.uint8)
     origin = _tragi(mean)
     lips = np.intersect1d(quads[part == 0], quads[part == PARTS.index("mouth")])
-    teeth = data["teeth_mm"].astype(np.float64) + learned.mean[lips].mean(0) + TEETH_FORWARD_MM
+    crowns = data["teeth_quads"].astype(np.int64)[data["teeth_part"] != PARTS.index("mouth")]
+    teeth = full_corners(data["teeth_mm"].astype(np.float64), crowns, data["teeth_lower"])
+    teeth = teeth + learned.mean[lips].mean(0) + TEETH_SHIFT_MM
     ball, ball_quads, ball_uv = eyes.eyeball()
     jaws = np.repeat([0, 1], [len(data["upper_teeth_base"]), len(data["lower_teeth_base"])])
     base_teeth = makehuman.base[carried:] + (learned.mean - makehuman.base[:carried]).mean(0)
@@ -303,12 +310,23 @@ def _assemble_arrays(learned: Population, makehuman: MakeHuman, scanned: dict, d
         "eye_centre_mm": (centres - origin).astype(np.float32),
         "eye_centre_identity_mm": shifts.astype(np.float32),
     }
-    return arrays | landmarks.fine_arrays(arrays, data, loops)
+    return arrays | landmarks.fine_arrays(arrays, data, loops, _lip_arcs(learned.mean, quads, part)[1])
 
 
 def _closed_lips(points: np.ndarray, quads: np.ndarray, part: np.ndarray) -> np.ndarray:
     """[V, 3] the displacement that brings the parted lips of the source together, each half way."""
+    loop, arcs = _lip_arcs(points, quads, part)
     own = quads[(part == 0) | (part == PARTS.index("mouth"))]
+    upper, lower = (eyes.rings_around(own, arc, len(LIP_FALLOFF), len(points)) for arc in arcs)
+    ring = np.minimum(upper, lower)
+    x = np.clip(np.abs(points[:, 0]) / points[loop[0], 0], 0, 1)
+    out = np.zeros_like(points)
+    out[:, 1] = np.sign(upper - lower) * 0.5 * LIP_GAP_MM * (1 - x**4) * np.append(LIP_FALLOFF, 0.0)[ring]
+    return out
+
+
+def _lip_arcs(points: np.ndarray, quads: np.ndarray, part: np.ndarray) -> tuple[np.ndarray, list[np.ndarray]]:
+    """The loop where skin and lining of the mouth meet, from the left corner, and its arcs on the upper and lower lip."""
     mouth = np.unique(quads[part == PARTS.index("mouth")])
     follow = _border(quads[part == 0])
     loop = _walk(follow, min(v for v in follow if v in mouth))
@@ -317,12 +335,7 @@ def _closed_lips(points: np.ndarray, quads: np.ndarray, part: np.ndarray) -> np.
     arcs = [loop[1:other], loop[other + 1 :]]
     if points[arcs[0], 1].mean() < points[arcs[1], 1].mean():
         arcs.reverse()
-    upper, lower = (eyes.rings_around(own, arc, len(LIP_FALLOFF), len(points)) for arc in arcs)
-    ring = np.minimum(upper, lower)
-    x = np.clip(np.abs(points[:, 0]) / points[loop[0], 0], 0, 1)
-    out = np.zeros_like(points)
-    out[:, 1] = np.sign(upper - lower) * 0.5 * LIP_GAP_MM * (1 - x**4) * np.append(LIP_FALLOFF, 0.0)[ring]
-    return out
+    return loop, arcs
 
 
 def _border(quads: np.ndarray) -> dict[int, int]:

@@ -43,11 +43,11 @@ def iris_albedo(offset: Tensor, colour: Tensor) -> Tensor:
     tone = tone * (1 - 0.62 * _smoothstep(0.72, 1.0, radius))[..., None]
     pupil = _smoothstep(PUPIL_RATIO - 0.03, PUPIL_RATIO + 0.03, radius)[..., None]
     tone = tone.clamp_min(0.004) * pupil + 0.004 * (1 - pupil)
-    outside = _smoothstep(0.94, 1.06, radius)[..., None]
+    outside = _smoothstep(0.88, 1.10, radius)[..., None]
     return (tone * (1 - outside) + SCLERA * outside).clamp(0, 1)
 
 
-SCLERA = torch.tensor([0.52, 0.46, 0.42])
+SCLERA = torch.tensor([0.47, 0.41, 0.37])
 _VEIN = torch.tensor([0.55, 0.16, 0.13])
 
 
@@ -68,9 +68,9 @@ def eye_albedo(offset_m: Tensor, iris_colour: Tensor) -> Tensor:
         veins = veins + 0.4 * (1 - torch.sin(course / 2).abs()).clamp_min(0) ** 24
     outward = _smoothstep(1.0, 2.6, arc)
     veins = (veins * outward * 0.45).clamp(0, 0.4)[..., None]
-    flesh = torch.tensor([0.93, 0.80, 0.76])
+    flesh = torch.tensor([0.86, 0.64, 0.58])
     sclera = SCLERA * (1 - (1 - flesh) * outward[..., None]) * (1 - veins) + _VEIN * veins
-    inside = 1 - _smoothstep(1.0, 1.08, arc)[..., None]
+    inside = 1 - _smoothstep(1.06, 1.16, arc)[..., None]
     return (iris * inside + sclera * (1 - inside)).clamp(0, 1)
 
 

@@ -33,7 +33,7 @@ LIMBUS_POLAR = math.asin(IRIS_RADIUS_MM / EYE_RADIUS_MM)  # angle between the ga
 EYE_POLAR_MAX = math.radians(140)  # the eyeball ends here, behind
 EYE_UV_CENTRES = ((0.91, 0.941), (0.09, 0.941))  # discs of the left and the right eyeball
 EYE_UV_RADIUS = 0.085  # along u; two thirds of it along v
-BLINK_STEPS = 12
+BLINK_STEPS, BLINK_DIP_M, BLINK_OFF_M = 12, 5e-4, 7e-4
 LOWER_LID_SHARE = 0.15  # of the opening that the lower lid closes, in the middle
 IRIS_UV_SHARE = 0.6  # of the disc's radius, at the edge of the iris
 
@@ -250,5 +250,29 @@ def _blink(model: HeadModel, neutral: Tensor, blink: Tensor, side: int, centres:
         ends = torch.cat([scale[:1], scale, scale[-1:]])
         smooth = 0.25 if step < BLINK_STEPS // 2 else 0.08
         scale = smooth * ends[:-2] + (1 - 2 * smooth) * ends[1:-1] + smooth * ends[2:]
+    outside = torch.isin(ids, model.triangles[model.part == PARTS.index("skin")]) & (model.lid_gap > 0)
+    closed = closed.index_copy(0, ids, _clear_of_eye(model, neutral[ids], closed[ids], centres[side], ~below & outside))
     touched = (blink.norm(dim=1) > 1e-6).index_fill(0, ids, True)
     return torch.where(touched[:, None], closed - neutral, 0.0)
+
+
+def _clear_of_eye(model: HeadModel, lids: Tensor, closed: Tensor, centre: Tensor, upper: Tensor) -> Tensor:
+    """[H, 3] closed lids that stand off as far as the straight path of a morph needs to stay in front of the eyeball.
+
+    Engines move vertices along straight lines, which cut through the eyeball half way; BLINK_DIP_M of it is allowed,
+    and a lid moves off by BLINK_OFF_M in each of three rounds at most.
+    All of the upper lid above a place stands off alike, so that it keeps its thickness.
+    """
+    ahead = lids.new_tensor([0.0, 0.0, 1.0])
+    column = model.lid_column.round().long()
+    for share in (0.35, 0.5, 0.65):
+        on_the_way = lids + share * (closed - lids)
+        clear = _in_front_of_eye(model, on_the_way, centre, ahead)
+        push = torch.where(upper, ((clear - on_the_way).norm(dim=1) - BLINK_DIP_M).clamp_min(0) / share, 0.0)
+        most = push.new_zeros(model.lid_edges.shape[2]).scatter_reduce(0, column, push, "amax")
+        ends = torch.cat([most[:1], most, most[-1:]])
+        most = torch.maximum(most, 0.5 * (ends[:-2] + ends[2:]))
+        level = (closed - centre) * closed.new_tensor([1.0, 0.0, 1.0])  # so that the lids go on meeting
+        away = torch.where(upper, model.lid_hold, 0.0) * most.clamp_max(BLINK_OFF_M)[column] / level.norm(dim=1)
+        closed = closed + away[:, None] * level
+    return closed

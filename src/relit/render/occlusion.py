@@ -42,17 +42,33 @@ def light_transfer(
     """
     with torch.no_grad():
         points, faces = vertices.detach().cpu().float(), triangles.cpu()
-        normals = vertex_normals(points, faces)
-        directions = sphere_directions(rays)
-        cosine = normals @ directions.T  # [V, D]
-        asked = cosine > 0.02 if traced is None else (cosine > 0.02) & traced.cpu()[:, None]
-        hidden = _hidden(points + RAY_START_M * normals, directions, asked, points, faces)
-        lost = torch.where(hidden, cosine.clamp_min(0), 0.0) * (4 * math.pi / rays)
-        lobe = cosine_lobe()[BAND]
-        transfer = sh_basis(normals) * lobe - lost @ sh_basis(directions)
+        transfer = transfer_at(points, vertex_normals(points, faces), ((points, faces, 1.0),), rays, traced)
         seen = ambient_occlusion(transfer)
         gain = multiple_bounces(seen, torch.full_like(seen, bounce_albedo)) / seen.clamp_min(0.02)
         return (transfer * gain[:, None]).to(vertices.device)
+
+
+def transfer_at(
+    points: Float[Tensor, "P 3"],
+    normals: Float[Tensor, "P 3"],
+    occluders: tuple[tuple[Tensor, Tensor, float], ...],
+    rays: int = DIRECTIONS,
+    traced: Bool[Tensor, "P"] | None = None,
+) -> Float[Tensor, "P 81"]:
+    """`light_transfer` without bounces at any points.
+
+    Args:
+        points: on surfaces; rays start a little above them.
+        occluders: meshes in the way, each as vertices, triangles and opacity in [0, 1].
+    """
+    directions = sphere_directions(rays)
+    cosine = normals @ directions.T  # [P, D]
+    asked = cosine > 0.02 if traced is None else (cosine > 0.02) & traced.cpu()[:, None]
+    passed = torch.ones_like(cosine)
+    for vertices, triangles, opacity in occluders:
+        passed -= passed * opacity * hidden(points + RAY_START_M * normals, directions, asked, vertices, triangles)
+    lost = (1 - passed) * cosine.clamp_min(0) * (4 * math.pi / rays)
+    return sh_basis(normals) * cosine_lobe()[BAND] - lost @ sh_basis(directions)
 
 
 def ambient_occlusion(transfer: Float[Tensor, "V 81"]) -> Float[Tensor, "V"]:
@@ -77,16 +93,16 @@ def multiple_bounces(visibility: Float[Tensor, "*batch"], albedo: Float[Tensor, 
     return torch.maximum(visibility, ((visibility * a + b) * visibility + c) * visibility)
 
 
-def _hidden(origins: Tensor, directions: Tensor, asked: Tensor, vertices: Tensor, triangles: Tensor) -> Tensor:
+def hidden(origins: Tensor, directions: Tensor, asked: Tensor, vertices: Tensor, triangles: Tensor) -> Tensor:
     """(V, D) whether the ray from each origin along each direction meets the mesh, where `asked`."""
     scene = rtcore_scene.EmbreeScene()
     TriangleMesh(scene, vertices.numpy(), triangles.numpy().astype(np.int32))
-    hidden = torch.zeros(asked.shape, dtype=torch.bool)
+    blocked = torch.zeros(asked.shape, dtype=torch.bool)
     # Direction by direction: neighbouring rays are parallel, which Embree traverses fastest.
     which, vertex = asked.T.nonzero(as_tuple=True)
     for part in torch.arange(len(which)).split(RAYS_AT_ONCE):
         start = np.ascontiguousarray(origins[vertex[part]].numpy())
         along = np.ascontiguousarray(directions[which[part]].numpy())
         met = scene.run(start, along, query="OCCLUDED")
-        hidden[vertex[part], which[part]] = torch.from_numpy(np.asarray(met) >= 0)
-    return hidden
+        blocked[vertex[part], which[part]] = torch.from_numpy(np.asarray(met) >= 0)
+    return blocked

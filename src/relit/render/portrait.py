@@ -12,6 +12,7 @@ from relit.appearance.colour import srgb_from_linear
 from relit.geometry.camera import camera_centre, project, scaled
 from relit.geometry.mesh import vertex_normals, vertex_tangents
 from relit.models.head import PARTS, HeadModel, load_head_model, posed_vertices
+from relit.render.eye_light import EYES, at_eye, eye_transfer, lash_shade, posed_eye_centres, with_wet_edges
 from relit.render.occlusion import ambient_occlusion, light_transfer, open_direction
 from relit.render.rasterise import Fragments, antialias, covered, interpolate, rasterise, sample
 from relit.render.scatter import scatter
@@ -28,7 +29,12 @@ WET_ROUGHNESS = {
     "left_eye": 0.09,
     "right_eye": 0.09,
 }
-SCATTERING = ("skin", "mouth", "tongue", "eye_sockets")
+# Albedo of what surrounds a part and sends light on: lashes and shaded skin about the eyes; gums and teeth in the mouth,
+# where light goes to and fro between red walls.
+SURROUNDINGS = {"left_eye": (0.2, 0.14, 0.12), "right_eye": (0.2, 0.14, 0.12)} | dict.fromkeys(
+    ("mouth", "upper_teeth", "lower_teeth", "tongue", "eye_sockets"), (0.65, 0.53, 0.49)
+)
+SCATTERING = ("skin", "mouth", "tongue", "eye_sockets", "upper_teeth", "lower_teeth")
 SHOULDER = 0.7  # tone mapping is exact below this display level
 
 
@@ -54,7 +60,7 @@ def render_head(
         expression = torch.zeros(len(head.morphs)) if expression is None else expression
         gaze_rad = torch.zeros(2, 2) if gaze_rad is None else gaze_rad
         vertices = posed_vertices(model, head.vertices, expression, gaze_rad, head.morphs)
-        transfer = _transfer(vertices.contiguous().numpy().tobytes(), model)
+        transfer = _transfer(_bytes(vertices), model)
         picture = render_posed(head.maps, vertices, transfer, camera, lighting, supersample)
         return picture if background is None else over(picture, background)
 
@@ -116,10 +122,10 @@ def _surface(
 ) -> tuple[Surface, Tensor]:
     """What every covered pixel sees, in reading order, and its index into PARTS; `posed` is vertices and transfer."""
     vertices, transfer = posed
+    centres, eyes = _eyes(_bytes(vertices), model)
+    transfer = with_wet_edges(model, transfer, eyes, vertices, centres)
     normals = vertex_normals(vertices, model.triangles)
-    of_vertex = torch.cat(
-        [vertices, normals, transfer @ lighting.sh, open_direction(transfer), ambient_occlusion(transfer)[:, None]], 1
-    )
+    of_vertex = torch.cat([vertices, normals, _light(transfer, lighting)], 1)
     split = model.render_vertex
     tangents = vertex_tangents(vertices[split], model.uv, model.render_triangles, normals[split])
     attributes = torch.cat([of_vertex[split], tangents, model.uv], 1)
@@ -135,27 +141,61 @@ def _surface(
         _from_tangent_space(read(m), normal, tangent, towards_eye) for m in (maps.diffuse_normal, maps.specular_normal)
     ]
     lit = [sun_visibility(vertices, model.triangles, position, normal, d) for d in lighting.directions]
+    # between the lids the mesh is too coarse for what the lids and lashes hide
+    eye = torch.isin(part, torch.tensor(EYES))
+    side = part[eye] - EYES[0]
+    offset = position[eye] - centres[side]
+    fine = _light(eyes.permute(0, 2, 3, 1), lighting).permute(0, 3, 1, 2)
+    irradiance[eye], bent[eye], visibility[eye] = at_eye(fine, offset, side).split((3, 3, 1), 1)
+    for passed, direction in zip(lit, lighting.directions, strict=True):
+        passed[eye] *= at_eye(lash_shade(model, vertices, centres, direction), offset, side)[:, 0]
+    albedo = read(maps.diffuse_albedo)
+    around = torch.tensor([SURROUNDINGS.get(name, (0.0, 0.0, 0.0)) for name in PARTS])
+    own = torch.tensor([[name not in SURROUNDINGS] for name in PARTS])
     wet = torch.tensor([WET_ROUGHNESS.get(name, 1.0) for name in PARTS])
     return Surface(
         towards_eye=towards_eye,
         geometry_normal=normal,
         diffuse_normal=shaded[0],
         specular_normal=shaded[1],
-        albedo=read(maps.diffuse_albedo),
+        albedo=albedo,
         f0=read(maps.specular_albedo[..., None])[:, 0],
         roughness=torch.minimum(read(maps.roughness[..., None])[:, 0], wet[part]),
         irradiance=irradiance,
         visibility=visibility[:, 0],
         open_direction=normalize(bent, dim=1),
         lit=torch.stack(lit, 1) if lit else torch.ones(len(part), 0),
+        surroundings=torch.where(own[part], albedo, around[part]),
     ), part
 
 
 @lru_cache(maxsize=4)
 def _transfer(vertices: bytes, model: HeadModel) -> Tensor:
     """Remembered, because the same pose is often shown under several lights and from several sides."""
-    points = torch.frombuffer(bytearray(vertices), dtype=torch.float32).view(-1, 3)
-    return light_transfer(points, model.triangles, bounce_albedo=0.0)
+    return light_transfer(_points(vertices), model.triangles, bounce_albedo=0.0)
+
+
+@lru_cache(maxsize=4)
+def _eyes(vertices: bytes, model: HeadModel) -> tuple[Tensor, Tensor]:
+    """The eyeballs' centres and what they see of the light; remembered, too."""
+    points = _points(vertices)
+    centres = posed_eye_centres(model, points)
+    return centres, eye_transfer(model, points, centres)
+
+
+def _points(vertices: bytes) -> Tensor:
+    return torch.frombuffer(bytearray(vertices), dtype=torch.float32).view(-1, 3)
+
+
+def _bytes(tensor: Tensor) -> bytes:
+    return tensor.contiguous().numpy().tobytes()
+
+
+def _light(transfer: Tensor, lighting: Lighting) -> Tensor:
+    """(..., 7): irradiance, open direction, ambient visibility."""
+    flat = transfer.reshape(-1, transfer.shape[-1])
+    parts = flat @ lighting.sh, open_direction(flat), ambient_occlusion(flat)[:, None]
+    return torch.cat(parts, 1).view(*transfer.shape[:-1], 7)
 
 
 def _from_tangent_space(stored: Tensor, normal: Tensor, tangent: Tensor, towards_eye: Tensor) -> Tensor:

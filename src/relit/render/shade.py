@@ -8,9 +8,12 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from relit.appearance.brdf import LOBE_ROUGHNESS, NARROW_WEIGHT, environment_reflectance, ggx
+from relit.appearance.harmonics import sphere_directions
 from relit.appearance.lighting import LIGHT_RADIUS_RAD, prefilter, specular_radiance, table_irradiance
 from relit.render.occlusion import multiple_bounces
 from relit.types import Lighting
+
+MIRROR_ROUGHNESS, MIRROR_CONTRAST = 0.12, 8.0  # smoother surfaces show the sources that harmonics blur as small spots
 
 
 @dataclass(frozen=True)
@@ -28,6 +31,7 @@ class Surface:
     visibility: Float[Tensor, "P"]  # ambient, without bounces
     open_direction: Float[Tensor, "P 3"]  # unit, the mean direction that is not hidden ("bent normal")
     lit: Float[Tensor, "P L"]  # 1 where the directional light arrives, 0 in shadow
+    surroundings: Float[Tensor, "P 3"] | None = None  # albedo of what hides the sky; default that of the surface itself
 
 
 def shade(surface: Surface, lighting: Lighting) -> tuple[Float[Tensor, "P 3"], Float[Tensor, "P 3"]]:
@@ -43,12 +47,16 @@ def shade(surface: Surface, lighting: Lighting) -> tuple[Float[Tensor, "P 3"], F
     detail = table_irradiance(light, surface.diffuse_normal) - table_irradiance(light, surface.geometry_normal)
     ambient = (surface.irradiance + surface.visibility[:, None] * detail).clamp_min(0)
     visibility = surface.visibility.clamp_min(0.02)
-    bounced = multiple_bounces(visibility[:, None].expand(-1, 3), surface.albedo) / visibility[:, None]
+    around = surface.albedo if surface.surroundings is None else surface.surroundings
+    bounced = multiple_bounces(visibility[:, None].expand(-1, 3), around) / visibility[:, None]
     irradiance = ambient * bounced
 
     n_dot_v = (surface.specular_normal * surface.towards_eye).sum(-1).clamp(1e-3, 1)
     mirror = normalize(2 * n_dot_v[:, None] * surface.specular_normal - surface.towards_eye, dim=-1)
     reflected = specular_radiance(light, mirror, surface.roughness)
+    smooth = surface.roughness < MIRROR_ROUGHNESS
+    if smooth.any():
+        reflected = torch.where(smooth[:, None], _resolved(reflected, light), reflected)
     reflectance = environment_reflectance(n_dot_v, surface.f0, surface.roughness)
     reflectance = reflectance * specular_visibility(
         surface.visibility, surface.open_direction, surface.geometry_normal, mirror, surface.roughness
@@ -61,6 +69,14 @@ def shade(surface: Surface, lighting: Lighting) -> tuple[Float[Tensor, "P 3"], F
         irradiance = irradiance + power * (surface.diffuse_normal @ towards_light).clamp_min(0)[:, None]
         specular = specular + power * _highlight(surface, towards_light)[:, None]
     return irradiance, specular
+
+
+def _resolved(reflected: Tensor, light: Tensor) -> Tensor:
+    """Radiance seen in a mirror: harmonics blur small sources, so contrast is raised; the mean over the sphere stays."""
+    around = sphere_directions(256).to(reflected)
+    scene = specular_radiance(light, around, around.new_full((len(around),), MIRROR_ROUGHNESS)).clamp_min(0).mean(1)
+    gain = scene.mean() / (scene**MIRROR_CONTRAST).mean().clamp_min(1e-12)
+    return reflected * reflected.clamp_min(0).mean(1, keepdim=True) ** (MIRROR_CONTRAST - 1) * gain
 
 
 def specular_visibility(

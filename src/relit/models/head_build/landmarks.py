@@ -11,9 +11,16 @@ from relit.models.head_build import eyes
 OVAL = (10, 338, 297, 332, 284, 251, 389, 356, 454, 323, 361, 288, 397, 365, 379, 378, 400, 377, 152, 148, 176, 149,
         150, 136, 172, 58, 132, 93, 234, 127, 162, 21, 54, 103, 67, 109)  # MediaPipe's, clockwise
 # fmt: on
+UPPER_LIP = (78, 191, 80, 81, 82, 13, 312, 311, 310, 415, 308, 62, 183, 42, 41, 38, 12, 268, 271, 272, 407, 292)
+LOWER_LIP = (95, 88, 178, 87, 14, 317, 402, 318, 324, 96, 89, 179, 86, 15, 316, 403, 319, 325)  # inner rows of lips
+UPPER_LID = (246, 161, 160, 159, 158, 157, 173, 466, 388, 387, 386, 385, 384, 398)  # MediaPipe's, right and left
+LOWER_LID = (33, 7, 163, 144, 145, 153, 154, 155, 133, 263, 249, 390, 373, 374, 380, 381, 382, 362)  # and corners
 TRAGUS_VERTEX = 3235  # of the control mesh, left ear
 HOLD = (1.0, 1.0, 0.85, 0.6, 0.35, 0.15, 0.05)  # how far the rings around the lids keep their distance from the eyeball
 COLUMNS = 15
+LASH_OFFSET_MM = 0.25  # the detector's upper lid lies this far above the lash line, over 25 portraits
+LID_SIGMA_MM = 0.45  # the shape of an opening of 10 mm is what makes a gaze
+LIP_RINGS = 14  # how far a lip reaches from its line, in faces
 # Photos scatter more than the rendered heads on which offsets and noise were measured; the oval slides on the skin.
 NOISE_SCALE, LEAST_SIGMA_MM, OVAL_SIGMA_MM = 1.4, 0.7, 3.0
 
@@ -59,8 +66,13 @@ def closest_on_mesh(query: np.ndarray, points: np.ndarray, triangles: np.ndarray
     return near[row, best // 4], options.reshape(len(query), -1, 3)[row, best]
 
 
-def fine_arrays(arrays: dict, data: dict, loops: list[np.ndarray]) -> dict:
-    """What head.safetensors stores about the subdivided mesh."""
+def fine_arrays(arrays: dict, data: dict, loops: list[np.ndarray], lips: list[np.ndarray]) -> dict:
+    """What head.safetensors stores about the subdivided mesh.
+
+    Args:
+        loops: the lid openings of both eyes.
+        lips: the lines where the upper and the lower lip meet the lining of the mouth.
+    """
     control, quads = arrays["mean_mm"].astype(np.float64), arrays["quads"].astype(np.int64)
     smooth, fine = catmull_clark(quads, len(control))
     points = smooth @ control
@@ -72,11 +84,24 @@ def fine_arrays(arrays: dict, data: dict, loops: list[np.ndarray]) -> dict:
 
     triangles = fine[part == 0][:, [0, 1, 2, 0, 2, 3]].reshape(-1, 3)
     anchor = embed(control, data)
+    rings = [eyes.rings_around(quads[arrays["quad_part"] == 0], loop, 4, len(control)) for loop in loops]
+    lash_lines = [_lash_line(quads[arrays["quad_part"] == 0], ring, points) for ring in rings]
+    upper = list(UPPER_LID)
+    anchor[upper] = [points_at(lash_lines[int(anchor[i, 0] < 0)], anchor[i, 0]) for i in upper]
     face, share = closest_on_mesh(anchor, points, triangles)
+    # closed lips touch: each lip's landmarks are looked for on that lip only
+    near = [eyes.rings_around(quads[arrays["quad_part"] == 0], arc, LIP_RINGS, len(control)) for arc in lips]
+    lower_nearer = smooth @ np.sign(near[0] - near[1]).astype(float)
+    for ids, sign in ((list(UPPER_LIP), 1), (list(LOWER_LIP), -1)):
+        own = np.where((sign * lower_nearer[triangles] <= 0.5).all(1))[0]
+        found, share[ids] = closest_on_mesh(anchor[ids], points, triangles[own])
+        face[ids] = own[found]
     iris, iris_share = _iris(first_eye, len(arrays["eye_mm"]))
     offset = np.zeros((478, 3), np.float32)
     offset[:468] = data["landmark_offset_mm"]
+    offset[upper, 1:] = LASH_OFFSET_MM, 0.0  # the table holds distances from the inner edge of the lid
     sigma = np.maximum(NOISE_SCALE * data["landmark_noise_mm"], LEAST_SIGMA_MM).astype(np.float32)
+    sigma[upper + list(LOWER_LID)] = LID_SIGMA_MM
     sigma[list(OVAL)] = np.maximum(sigma[list(OVAL)], OVAL_SIGMA_MM)
     weight = np.zeros(len(mirror), np.float32)
     weight[: len(points)] = face_weight(points, points[triangles[face[:, None], :][:, 0]].mean(1), skin)
@@ -89,6 +114,20 @@ def fine_arrays(arrays: dict, data: dict, loops: list[np.ndarray]) -> dict:
         "oval_landmarks": np.array(OVAL, np.int32),
         "face_weight": weight,
     } | _lids(arrays, smooth, points, mirror, loops)
+
+
+def points_at(path: np.ndarray, x: float) -> np.ndarray:
+    """[3] the point of a path that runs along +X, at a given x."""
+    return np.array([np.interp(x, path[:, 0], path[:, axis]) for axis in range(3)])
+
+
+def _lash_line(quads: np.ndarray, rings: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """[n, 3] the outer edge of the upper lid's margin, from smaller to larger x."""
+    points = points[: len(rings)]
+    middle = points[rings == 0].mean(0)
+    edges = [points[(rings == ring) & (points[:, 1] > middle[1])] for ring in (2, 3)]
+    first, second = (edge[edge[:, 0].argsort()] for edge in edges)
+    return np.array([(p + points_at(second, p[0])) / 2 for p in first])
 
 
 def _mirror_pairs(points: np.ndarray, teeth: np.ndarray, eye: np.ndarray) -> np.ndarray:
@@ -131,7 +170,7 @@ def _lids(arrays: dict, smooth, points: np.ndarray, mirror: np.ndarray, loops: l
     centre = arrays["eye_centre_mm"][0].astype(np.float64)
     arm = points[ids] - centre
     distance = np.linalg.norm(arm, axis=1)
-    gap = np.clip(distance - eyeball_radius_mm(arm[:, 2] / distance), 0.1, 1.0)
+    gap = np.clip(distance - eyeball_radius_mm(arm[:, 2] / distance), eyes.MARGIN_GAP_MM[0], 1.0)
 
     upper, lower = _lid_paths(skin_quads, rings, loops[0], points)
     inner, outer = points[upper[0], 0], points[upper[-1], 0]
@@ -147,7 +186,7 @@ def _lids(arrays: dict, smooth, points: np.ndarray, mirror: np.ndarray, loops: l
     edges, shares = np.stack(edges), np.stack(shares)
     return {
         "lid_vertices": np.stack([ids, mirror[ids]]).astype(np.int32),
-        "lid_distance_mm": np.maximum(distance, eyeball_radius_mm(arm[:, 2] / distance) + 0.1).astype(np.float32),
+        "lid_distance_mm": np.maximum(distance, eyeball_radius_mm(arm[:, 2] / distance) + gap).astype(np.float32),
         "lid_hold": fine_hold[ids].astype(np.float32),
         "lid_gap_mm": gap.astype(np.float32),
         "lid_column": column.astype(np.float32),
