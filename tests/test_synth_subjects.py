@@ -95,12 +95,12 @@ def test_no_skin_is_a_copy(mapped):
     assert similar.max() < 0.97
 
 
-def test_wrinkles_deepen_relief_and_colour_stays_in_its_own_map(subjects):
+def test_wrinkles_deepen_relief_and_hardly_change_the_colour(subjects):
     smooth = replace(subjects[0], marks=replace(subjects[0].marks, wrinkles=0.02))
     old = replace(subjects[0], marks=replace(subjects[0].marks, wrinkles=1.4))
     first, second = (maps_of(s, SIZE, torch.ones(SIZE, SIZE)) for s in (smooth, old))
     assert second.displacement_mm.std() > 1.2 * first.displacement_mm.std()
-    assert torch.equal(first.diffuse_albedo, second.diffuse_albedo)
+    assert (first.diffuse_albedo / second.diffuse_albedo).log().abs().mean() < 0.03
 
 
 def test_gradients_are_integrated_back_to_their_picture():

@@ -112,7 +112,7 @@ def synth(options: argparse.Namespace) -> None:
     import os
 
     from relit.progress import shown_progress
-    from relit.synth.sample import PHOTO_MAPS, Order
+    from relit.synth.sample import Order
 
     sheet = options.where[0] == "sheet"
     if len(options.where) != 1 + sheet:
@@ -126,7 +126,7 @@ def synth(options: argparse.Namespace) -> None:
     count = options.count or (12 if sheet else 1000)
     skins = tuple(str(folder) for folder in options.skins)
     size = options.size or 512
-    order = Order(options.kind, count, options.seed, options.split, min(size, PHOTO_MAPS), options.shard_size, skins)
+    order = Order(options.kind, count, options.seed, options.split, size, options.shard_size, skins)
     with shown_progress(options.json) as progress:
         if sheet:
             from relit.export.atomic import replaced_file

@@ -26,6 +26,7 @@ def sun_visibility(
     points: Float[Tensor, "P 3"],
     normals: Float[Tensor, "P 3"],
     direction: Float[Tensor, "3"],
+    map_size: int = MAP_SIZE,
 ) -> Float[Tensor, "P"]:
     """The fraction of a distant disk light that surface points see, [0, 1]; 0 on surfaces turned away from it.
 
@@ -33,6 +34,7 @@ def sun_visibility(
         points: on the surface of the mesh, in its frame.
         normals: smooth unit normals there.
         direction: unit, towards the light's centre.
+        map_size: pixels along an edge of the shadow map.
 
     Source: percentage-closer soft shadows, Fernando 2005, with the receiver's plane as bias.
     """
@@ -42,9 +44,9 @@ def sun_visibility(
     frame = torch.stack([right, torch.linalg.cross(towards, right), -towards])  # rows: x, y, away from the light
     mesh, local, turned = vertices @ frame.T, points @ frame.T, normals @ frame.T
     low, high = mesh.amin(0), mesh.amax(0)
-    scale = (MAP_SIZE - 8) / float((high - low)[:2].max())  # pixels per metre
+    scale = (map_size - 8) / float((high - low)[:2].max())  # pixels per metre
     to_map = lambda p: torch.cat([(p[:, :2] - low[:2]) * scale + 4, p[:, 2:] - low[2] + FAR_M], 1)  # noqa: E731
-    depth = _depth_map(to_map(mesh), triangles)
+    depth = _depth_map(to_map(mesh), triangles, map_size)
     facing = turned[:, 2:].clamp_max(-0.05)
     slope = (-turned[:, :2] / facing).clamp(-MAX_SLOPE, MAX_SLOPE) / scale  # depth per pixel of the receiver's plane
     asked = turned[:, 2] < 0.05
@@ -56,11 +58,11 @@ def sun_visibility(
     return torch.from_numpy(out)
 
 
-def _depth_map(position: Tensor, triangles: Tensor) -> np.ndarray:
-    inverse = np.zeros((MAP_SIZE, MAP_SIZE))
-    triangle = np.full((MAP_SIZE, MAP_SIZE), -1, np.int64)
+def _depth_map(position: Tensor, triangles: Tensor, size: int) -> np.ndarray:
+    inverse = np.zeros((size, size))
+    triangle = np.full((size, size), -1, np.int64)
     arrays = position.contiguous().numpy(), triangles.contiguous().numpy()
-    kernels.in_bands(MAP_SIZE, lambda _, a, b: kernels.visible_triangles(*arrays, inverse, triangle, a, b))
+    kernels.in_bands(size, lambda _, a, b: kernels.visible_triangles(*arrays, inverse, triangle, a, b))
     return np.where(triangle >= 0, 1 / np.maximum(inverse, 1e-9), np.inf).astype(np.float32)
 
 

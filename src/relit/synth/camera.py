@@ -46,7 +46,7 @@ def draw_shot(rng: np.random.Generator) -> Shot:
     """A random shot: short lenses are held near, long ones far; indoor noise and heavy processing are rare but there."""
     focal = float(np.exp(rng.uniform(math.log(24), math.log(85))))
     near = 0.32 * (focal / 24) ** 1.05
-    field = float(rng.uniform(0.26, 0.42))
+    field = float(rng.uniform(0.22, 0.34))
     gain = float(np.exp(rng.normal(-0.2, 0.9)))
     return Shot(
         focal_35mm=focal,
@@ -55,7 +55,7 @@ def draw_shot(rng: np.random.Generator) -> Shot:
         yaw_rad=float(np.clip(rng.normal(0, 0.33), -1.0, 1.0)),
         pitch_rad=float(np.clip(rng.normal(0.0, 0.14), -0.45, 0.45)),
         roll_rad=float(rng.normal(0, 0.07)),
-        shift=(float(rng.normal(0, 0.03)), float(rng.normal(0, 0.03))),
+        shift=(float(rng.normal(0, 0.03)), float(rng.normal(0.6 * (field - 0.22), 0.025))),
         exposure=float(np.exp(rng.normal(-0.12, 0.22))),
         white_balance=tuple(float(x) for x in np.exp(rng.normal(0, [0.06, 0.02, 0.08]))),
         blur_px=float(rng.choice([rng.uniform(0.2, 0.6), rng.uniform(0.6, 1.6)], p=[0.8, 0.2])),

@@ -32,6 +32,7 @@ EXPRESSIONS = {
 }  # fmt: skip
 _SHARE = np.array([6, 5, 2, 2, 1.5, 1, 0.7, 1.2, 0.7, 0.7, 1.2, 0.6, 1.2, 0.8, 0.8, 0.8, 1.0])
 _SIDES = ("Left", "Right")
+WIDEST = 0.45  # opening of the lids
 LIVELINESS = 0.04  # mean of what every face shows besides
 _STILL = ("tongueOut", "eyeLook", "mouthClose", "jawForward", "cheekPuff", "eyeBlink", "jawLeft", "jawRight")
 
@@ -49,7 +50,7 @@ def draw_expression(rng: np.random.Generator) -> np.ndarray:
                 weights[at] += intensity * value * rng.lognormal(0, 0.18)
     free = np.array([not name.startswith(_STILL) for name in ARKIT_NAMES])
     weights += free * rng.exponential(LIVELINESS, len(weights)) * (rng.random(len(weights)) < 0.5)
-    lids = rng.choice([rng.uniform(0, 0.12), rng.uniform(0.12, 0.5), 1.0], p=[0.82, 0.13, 0.05])
+    lids = rng.choice([rng.uniform(0.03, 0.2), rng.uniform(0.2, 0.5), 1.0], p=[0.82, 0.13, 0.05])
     for side in _SIDES:
         weights[ARKIT_NAMES.index(f"eyeBlink{side}")] = lids * rng.uniform(0.93, 1.0)
     weights = np.clip(weights, 0, 1)
@@ -70,6 +71,7 @@ def _resolve(weights: np.ndarray) -> None:
     at = ARKIT_NAMES.index
     opened = weights[at("jawOpen")]
     for side in _SIDES:
+        weights[at(f"eyeWide{side}")] = min(weights[at(f"eyeWide{side}")], WIDEST)
         weights[at(f"eyeWide{side}")] *= 1 - weights[at(f"eyeBlink{side}")]
         weights[at(f"mouthPress{side}")] *= max(0.0, 1 - 3 * opened)
     for name in ("mouthRollUpper", "mouthRollLower", "mouthPucker"):

@@ -12,7 +12,7 @@ from relit.synth.subject import Subject
 _LOWER, _UPPER = (55, 65, 52, 53, 46), (107, 66, 105, 63, 70)
 _FINE = 4  # strands are drawn this much finer than the map
 _LAYERS = 5  # strands of one layer do not add up
-_STRANDS = 420  # of a dense brow
+_STRANDS = 900  # of a dense brow
 _STRAND_MM = 0.075
 
 
@@ -31,42 +31,43 @@ def _beard(subject: Subject, here: Layout) -> np.ndarray:
     seed = int(subject.rng(20).integers(1 << 30))
     grown = here.masks["beard"] * (1 - 0.55 * here.masks["cheeks"])
     edge = smoothstep(0.25, 0.85, grown + 0.10 * noise(here, 12, seed))
-    return edge * np.clip(1 + 0.2 * noise(here, 6, seed + 1), 0, 1.4)
+    return edge * np.clip(1 + 0.2 * noise(here, 6, seed + 1, edge), 0, 1.4)
 
 
 def _stubble(subject: Subject, here: Layout) -> np.ndarray:
     if not subject.marks.stubble:
         return np.zeros((here.size, here.size), np.float32)
     where = _beard(subject, here)
-    return np.clip(subject.marks.stubble * _dots(subject, here, where, 21), 0, 0.85)
+    return np.clip(subject.marks.stubble * _dots(subject, here, where), 0, 0.85)
 
 
 def _scalp(subject: Subject, here: Layout) -> np.ndarray:
     """(S, S) coverage of the cropped hair of the head, thinner at the hairline."""
     seed = int(subject.rng(22).integers(1 << 30))
-    hairline = smoothstep(0.1, 0.95, here.masks["scalp"] + 0.14 * noise(here, 9, seed) + 0.07 * noise(here, 3, seed + 1))
-    where = hairline * here.masks["scalp"] ** 0.5
+    scalp = here.masks["scalp"]
+    ragged = scalp + 0.14 * noise(here, 9, seed) + 0.07 * noise(here, 3, seed + 1, scalp)
+    where = smoothstep(0.1, 0.95, ragged) * scalp**0.5
     amount = subject.marks.shaved_scalp
-    fuzz = np.clip(1 + 0.28 * noise(here, 2.6, seed + 2), 0.2, 1.6)
-    return np.clip(where * fuzz * 0.62 * amount + amount * 0.4 * _dots(subject, here, where, 23), 0, 0.92)
+    fuzz = 1 + 0.17 * noise(here, 1.4, seed + 2, where) + 0.08 * noise(here, 5.0, seed + 3, where)
+    return np.clip(where * np.clip(fuzz, 0.2, 1.6) * 0.85 * amount, 0, 0.92)
 
 
-def _dots(subject: Subject, here: Layout, where: np.ndarray, purpose: int) -> np.ndarray:
-    """(S, S) follicles as dark dots about a millimetre apart, some of them short strands."""
-    seed = int(subject.rng(purpose).integers(1 << 15))
+def _dots(subject: Subject, here: Layout, where: np.ndarray) -> np.ndarray:
+    """(S, S) follicles as dark dots about a millimetre apart."""
+    seed = int(subject.rng(21).integers(1 << 15))
     none = np.zeros((64, 64), np.float32)
     size = here.size
     amounts = {"lines": none, "furrows": none, "lips": none, "pores": np.clip(where, 0, 1.5).astype(np.float32)}
-    dots = -pores_mm(size, size, amounts, seed) - pores_mm(size, size, amounts, seed + 1)
+    dots = -2 * pores_mm(size, size, amounts, seed)
     # the depth of a pore, 0.11 mm, stands for full cover; below the resolution what counts is the mean
-    return 9.0 * dots + 0.16 * where * np.clip(1 + 0.5 * noise(here, 2.0, seed), 0, 2)
+    return 9.0 * dots + 0.16 * where * np.clip(1 + 0.5 * noise(here, 2.0, seed, where), 0, 2)
 
 
 def _brows(subject: Subject, here: Layout) -> np.ndarray:
     """(S, S) coverage of both brows, drawn strand by strand with some difference between the sides."""
     rng = subject.rng(24)
     lower, upper = here.landmarks[list(_LOWER)], here.landmarks[list(_UPPER)]
-    thickness = rng.uniform(0.65, 1.15)
+    thickness = rng.uniform(0.95, 1.5)
     middle = (lower + upper) / 2 - [0, 0.5 * subject.marks.brow_height * (lower - upper)[:, 1].mean()]
     # the landmarks' brow is a box: real ones start lower at the nose, arch, and taper
     taper = np.array([0.85, 1.0, 0.95, 0.70, 0.30])
@@ -87,7 +88,7 @@ def _brows(subject: Subject, here: Layout) -> np.ndarray:
         else:
             coverage[rows, columns] = part
     soft = blurred(coverage, 1.1, here.texel_mm)
-    return np.clip(0.9 * coverage + 0.22 * soft, 0, 0.93)
+    return np.clip(0.9 * coverage + 0.25 * soft, 0, 0.93)
 
 
 def _bounds(middle: np.ndarray, here: Layout) -> tuple[slice, slice]:
@@ -139,8 +140,8 @@ def _drawn(strands: np.ndarray, bounds: tuple[slice, slice], here: Layout, rng: 
     clear = np.ones((height, width), np.float32)
     for layer in range(_LAYERS):
         canvas = np.zeros((height * fine, width * fine), np.uint8)
-        for strand in moved[layer::_LAYERS]:
-            cv2.polylines(canvas, [strand[:5]], False, int(rng.integers(170, 256)), 1, cv2.LINE_AA, shift)
-            cv2.polylines(canvas, [strand[4:]], False, 120, 1, cv2.LINE_AA, shift)
+        strands = moved[layer::_LAYERS]
+        cv2.polylines(canvas, strands[:, :5], False, int(rng.integers(190, 256)), 1, cv2.LINE_AA, shift)
+        cv2.polylines(canvas, strands[:, 4:], False, 120, 1, cv2.LINE_AA, shift)
         clear *= 1 - alpha * cv2.resize(canvas, (width, height), interpolation=cv2.INTER_AREA).astype(np.float32) / 255
     return 1 - clear

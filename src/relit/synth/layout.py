@@ -60,6 +60,13 @@ def layout(size: int) -> Layout:
     )
 
 
+@lru_cache(maxsize=64)
+def soft_mask(size: int, sigma_mm: float, **shares: float) -> np.ndarray:
+    """(S, S) a weighted sum of regions, blurred; remembered, as it is the same for all subjects."""
+    here = layout(size)
+    return blurred(sum(share * here.masks[name] for name, share in shares.items()), sigma_mm, here.texel_mm)
+
+
 def blurred(picture: np.ndarray, sigma_mm: float, texel_mm: tuple[float, float]) -> np.ndarray:
     """The picture blurred by a distance on the face."""
     import cv2

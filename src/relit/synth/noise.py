@@ -6,17 +6,46 @@ import numpy as np
 from relit.maps.solid_noise import solid_noise
 from relit.synth.layout import Layout, layout
 
-_COARSE = 256
+_COARSE, _TEXELS_PER_CELL = 256, 3.5
 
 
-def noise(here: Layout, cell_mm: float, seed: int) -> np.ndarray:
+def noise(here: Layout, cell_mm: float, seed: int, where: np.ndarray | None = None) -> np.ndarray:
     """(S, S) seamless noise on the skin, mean 0 and standard deviation 1, with features of about `cell_mm`; 0 elsewhere.
 
     Coarse noise is evaluated on a smaller layout, which it does not need to exceed.
+
+    Args:
+        where: (S, S) the noise is wanted where this is above a hundredth; default everywhere.
     """
-    small = layout(_COARSE) if here.size > _COARSE and cell_mm > 5 * layout(_COARSE).texel_mm[1] else here
-    field = small.spread(solid_noise(small.points_mm, cell_mm, seed))
-    return field if small is here else cv2.resize(field, (here.size, here.size), interpolation=cv2.INTER_LINEAR)
+    if here.size > _COARSE and cell_mm > _TEXELS_PER_CELL * layout(_COARSE).texel_mm[1]:
+        small = layout(_COARSE)
+        field = small.spread(solid_noise(small.points_mm, cell_mm, seed))
+        return cv2.resize(field, (here.size, here.size), interpolation=cv2.INTER_LINEAR)
+    if where is None:
+        return here.spread(solid_noise(here.points_mm, cell_mm, seed))
+    wanted = here.skin[where.ravel()[here.skin] > 0.01]
+    field = np.zeros(here.size * here.size, np.float32)
+    field[wanted] = solid_noise(here.position_mm.reshape(-1, 3)[wanted], cell_mm, seed)
+    return field.reshape(here.size, here.size)
+
+
+def noise_along(
+    here: Layout, potential_mm: np.ndarray, cell_mm: tuple[float, float], seed: int, where: np.ndarray
+) -> np.ndarray:
+    """(S, S) noise of standard deviation 1, drawn out along the contour lines of a potential; 0 elsewhere.
+
+    Args:
+        where: (S, S) the noise is wanted where this is above 0.
+        potential_mm: (S, S) whose contour lines the noise follows.
+        cell_mm: size of its features across the lines, and along them.
+    """
+    across, along = cell_mm
+    wanted = np.flatnonzero(where.ravel() > 0)
+    points = here.position_mm.reshape(-1, 3)[wanted] / along
+    points[:, 0] += potential_mm.ravel()[wanted] / max(across, 2.5 * max(here.texel_mm))
+    result = np.zeros(here.size * here.size, np.float32)
+    result[wanted] = solid_noise(points, 1.0, seed)
+    return result.reshape(here.size, here.size)
 
 
 def smoothstep(low: float, high: float, x: np.ndarray) -> np.ndarray:

@@ -5,8 +5,8 @@ import numpy as np
 import torch
 
 from relit.models.skin import TONE_NAMES, tone_colour
-from relit.synth.layout import Layout, blurred
-from relit.synth.noise import add_spot, noise, scattered, smoothstep
+from relit.synth.layout import Layout, blurred, soft_mask
+from relit.synth.noise import add_spot, noise, noise_along, scattered, smoothstep
 from relit.synth.subject import Subject
 
 # Range of the table of colours: log ratio of melanin and of blood to the subject's plain skin.
@@ -27,26 +27,27 @@ def pigment_fields(subject: Subject, here: Layout) -> tuple[np.ndarray, np.ndarr
     melanin = np.zeros((here.size, here.size), np.float32)
     blood = np.zeros_like(melanin)
     mottled = marks.mottling * (1 - 0.7 * marks.makeup)
+    bare = np.clip(1 - masks["scalp"], 0, 1)  # what shows below hair needs no detail
     # Octaves of unevenness: melanin lies in patches of centimetres and in spots of millimetres, blood in meshes.
     for k, (cell_mm, of_melanin, of_blood) in enumerate(((34, 0.10, 0.10), (11, 0.06, 0.12), (4.2, 0.05, 0.11))):
-        melanin += mottled * of_melanin * noise(here, cell_mm, seed + 2 * k)
-        blood += mottled * of_blood * noise(here, cell_mm * 1.2, seed + 2 * k + 1)
-    fine = noise(here, 1.9, seed + 7)
+        melanin += mottled * of_melanin * noise(here, cell_mm, seed + 2 * k, bare)
+        blood += mottled * of_blood * noise(here, cell_mm * 1.2, seed + 2 * k + 1, bare)
+    fine = noise(here, 1.9, seed + 7, bare)
     melanin += 0.05 * mottled * fine
-    blood += 0.08 * mottled * noise(here, 2.2, seed + 8)
+    blood += 0.08 * mottled * noise(here, 2.2, seed + 8, bare)
 
     tan = rng.normal(0.12, 0.12)  # what the sun reaches
     melanin += tan * (masks["forehead"] + masks["nose"] + 0.5 * masks["cheeks"] - 0.8 * _under_chin(here))
     around_eyes = np.clip(masks["eyelids"] + 0.8 * masks["under_eye"], 0, 1)
     melanin += around_eyes * abs(rng.normal(0, 0.16)) * (0.6 + 0.25 * max(dark + 3.0, 0))
-    around_mouth = np.clip(2 * blurred(masks["lips"], 7.0, here.texel_mm), 0, 1) * (1 - masks["lips"])
+    around_mouth = np.clip(2 * soft_mask(here.size, 7.0, lips=1.0), 0, 1) * (1 - masks["lips"])
     melanin += around_mouth * rng.normal(0.05, 0.10)
     blood += around_eyes * abs(rng.normal(0, 0.2))
 
-    red = sum(share * masks[name] for name, share in _RED.items())
-    patchy = np.clip(1 + 0.45 * noise(here, 14, seed + 9) + 0.3 * noise(here, 3.0, seed + 10), 0, None)
-    blood += 1.05 * marks.redness * (1 - 0.8 * marks.makeup) * red * patchy - 0.12
-    blood += 0.9 * marks.blush * smoothstep(0.2, 0.9, blurred(masks["cheeks"], 6.0, here.texel_mm)) * 0.7
+    red = soft_mask(here.size, 5.0, **_RED)
+    patchy = np.clip(1 + 0.30 * noise(here, 14, seed + 9) + 0.16 * noise(here, 3.0, seed + 10, red), 0, None)
+    blood += 0.85 * marks.redness * (1 - 0.8 * marks.makeup) * red * patchy - 0.1
+    blood += 0.9 * marks.blush * smoothstep(0.2, 0.9, soft_mask(here.size, 6.0, cheeks=1.0)) * 0.7
 
     _add_lips(melanin, blood, here, dark, rng)
     _add_spots(melanin, blood, subject, here, fine, seed, rng)
@@ -72,7 +73,7 @@ def pigment_shift(subject: Subject, melanin: np.ndarray, blood: np.ndarray) -> n
 def vein_shift(subject: Subject, here: Layout) -> np.ndarray:
     """(S, S, 3) change of log albedo by veins under thin skin: red light reaches them, so they look blue-green."""
     seed = int(subject.rng(12).integers(1 << 30))
-    where = blurred(np.maximum(here.masks["under_eye"], here.masks["eyelids"]), 3.0, here.texel_mm)
+    where = np.clip(soft_mask(here.size, 3.0, under_eye=1.0, eyelids=0.7), 0, 1)
     lines = np.exp(-((noise(here, 13.0, seed) / 0.10) ** 2)) * smoothstep(-0.5, 1.0, noise(here, 22.0, seed + 1))
     amount = 0.8 * subject.marks.veins * where * (0.35 + blurred(lines.astype(np.float32), 0.8, here.texel_mm))
     return amount[..., None] * np.array([-0.16, -0.07, 0.0], np.float32)
@@ -91,12 +92,16 @@ def _add_lips(melanin: np.ndarray, blood: np.ndarray, here: Layout, dark: float,
     lips = here.masks["lips"]
     middle = here.landmarks[[13, 14], 1].mean()
     lower = smoothstep(-0.01, 0.02, (np.arange(here.size) + 0.5) / here.size - middle)[:, None]
-    lighter = np.clip(dark + 2.6, 0, None) * rng.uniform(0.25, 0.6)
+    lighter = np.clip(dark + 2.6, 0, None) * rng.uniform(0.10, 0.36)
     # in place of the skin's own fields: lips are even
     melanin *= 1 - 0.7 * lips
     blood *= 1 - 0.6 * lips
     melanin -= lips * lighter * (0.55 + 0.45 * lower)
     blood += lips * rng.normal(0.1, 0.25)
+    # the vermilion is furrowed: blood shows less at the bottom of a furrow
+    furrows = noise_along(here, here.position_mm[..., 0], (1.3, 9.0), int(rng.integers(1 << 15)), lips)
+    blood -= 0.16 * lips * np.clip(furrows, -1, 2)
+    melanin += 0.05 * lips * np.clip(furrows, -1, 2)
 
 
 def _add_spots(melanin, blood, subject: Subject, here: Layout, fine, seed: int, rng: np.random.Generator) -> None:
@@ -104,15 +109,15 @@ def _add_spots(melanin, blood, subject: Subject, here: Layout, fine, seed: int, 
     marks, masks = subject.marks, here.masks
     plain = here.bare("lips", "brows", "nostrils") + 0.5 * masks["neck"] * (1 - masks["face"])
     if marks.freckles:
-        where = np.clip(masks["cheeks"] + masks["nose"] + 0.6 * masks["forehead"] + 0.5 * masks["under_eye"], 0, 1)
+        where = np.clip(masks["cheeks"] + 0.7 * masks["nose"] + 0.6 * masks["forehead"] + 0.5 * masks["under_eye"], 0, 1)
         grown = 0.35 + 0.65 * smoothstep(-1.0, 1.2, noise(here, 26, seed + 11))
-        dots = noise(here, 3.1, seed + 12) + 0.45 * fine
-        shape = smoothstep(1.45 - 0.75 * marks.freckles, 2.2 - 0.5 * marks.freckles, dots)
-        melanin += 1.25 * (0.4 + 0.6 * marks.freckles) * where * grown * shape * (1 - 0.7 * marks.makeup)
+        dots = 0.8 * noise(here, 2.3, seed + 12, where) + 0.5 * noise(here, 4.1, seed + 17, where) + 0.3 * fine
+        shape = smoothstep(1.5 - 0.6 * marks.freckles, 2.9 - 0.6 * marks.freckles, dots)
+        melanin += 1.5 * (0.4 + 0.6 * marks.freckles) * where * grown * shape * (1 - 0.7 * marks.makeup)
     if marks.age_spots:
         where = plain * np.clip(masks["forehead"] + masks["cheeks"] + 0.4, 0, 1) + 0.7 * masks["scalp"]
-        blots = noise(here, 10.5, seed + 13) + 0.25 * noise(here, 3.0, seed + 14)
-        melanin += 0.75 * where * smoothstep(2.0 - 0.7 * marks.age_spots, 2.35 - 0.6 * marks.age_spots, blots)
+        blots = noise(here, 13.0, seed + 13) + 0.22 * noise(here, 4.0, seed + 14, where)
+        melanin += 0.6 * where * smoothstep(1.6 - 0.5 * marks.age_spots, 2.9 - 0.5 * marks.age_spots, blots)
     deepest = max(_MOLE_LOG_MELANIN - _log_melanin(subject), 0.4)
     for at in scattered(here, plain, marks.moles, rng):
         radius = float(np.clip(rng.lognormal(-0.35, 0.55), 0.3, 3.0))
@@ -131,5 +136,5 @@ def _add_vessels(blood: np.ndarray, subject: Subject, here: Layout, seed: int) -
     if amount < 0.1:
         return
     where = np.clip(0.9 * here.masks["nose"] + 0.7 * here.masks["cheeks"], 0, 1)
-    ridge = np.exp(-((noise(here, 5.5, seed + 15) / 0.09) ** 2)) * smoothstep(0.3, 1.4, noise(here, 8.0, seed + 16))
+    ridge = np.exp(-((noise(here, 5.5, seed + 15, where) / 0.09) ** 2)) * smoothstep(0.3, 1.4, noise(here, 8.0, seed + 16))
     blood += 0.9 * amount * where * ridge

@@ -1,88 +1,76 @@
 """Relief of a subject's skin: pores, fine lines along the tension of skin, wrinkles of age and expression, bumps."""
 
-from functools import lru_cache
-
 import cv2
 import numpy as np
 
 from relit.maps.infer import region_properties
-from relit.maps.mesostructure import enlarge, pores_mm, undulation_mm
-from relit.maps.solid_noise import solid_noise
+from relit.maps.mesostructure import pores_mm, undulation_mm
 from relit.models.head import ARKIT_NAMES
-from relit.synth.layout import Layout, blurred, layout
-from relit.synth.noise import add_spot, noise, scattered, smoothstep
+from relit.synth.layout import Layout, blurred
+from relit.synth.noise import add_spot, noise_along, scattered
 from relit.synth.subject import Subject
+from relit.synth.tension import tension_certainty, tension_potential_mm
 
 # Depth in millimetres of a full wrinkle, and half width. Chosen by eye within what profilometry of wrinkles reports,
 # tenths of a millimetre; the mesh carries the deeper folds.
-_FINE, _MIDDLE, _BROAD = (0.055, 0.28), (0.16, 0.50), (0.28, 1.1)
+_FINE, _MIDDLE, _BROAD = (0.13, 0.32), (0.48, 0.70), (0.75, 1.6)
+_LIP_FURROW = 0.055
+_AS_DARK = 5.0  # a line is so many times deeper than a pore that looks as dark
+_NET_MM = 0.6  # texels from which the skin's finest net is left out
 _SHOULDER = 0.35  # skin pushed up beside a valley
-_TENSION = ((1.0, 7.0, 0.016), (2.1, 16.0, 0.030))  # spacing, length, depth in mm
+# Lines along the tension of skin: spacing, length, depth of young skin and what age adds to it, in mm.
+_TENSION = ((1.0, 7.0, 0.007, 0.018), (2.1, 16.0, 0.012, 0.050), (4.8, 30.0, 0.0, 0.12))
 
 
-def relief_mm(subject: Subject, here: Layout) -> tuple[np.ndarray, np.ndarray]:
-    """(S, S) displacement in millimetres, and (S, S) unevenness of standard deviation 1 on skin."""
+def relief_mm(subject: Subject, here: Layout) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(S, S) displacement in millimetres, (S, S) unevenness of standard deviation 1 on skin, and (S, S) cavities.
+
+    The cavities are what dulls the colour: the depth of pores, and of lines by as much as they hide as pores do.
+    """
     size, marks = here.size, subject.marks
     seed = int(subject.rng(30).integers(1 << 15))
-    _, _, pores, lines, furrows = region_properties()
-    lips = enlarge(here.masks["lips"], 256, 256) if size <= 256 else cv2.resize(here.masks["lips"], (256, 256))
+    bare = 1 - cv2.resize(here.masks["scalp"], (256, 256))  # under hair no pore is seen
+    pores, lines = region_properties()[2:4] * np.where(bare > 0.1, bare, 0)
     amounts = {
         "pores": pores * marks.pores,
-        "lines": lines * (0.8 + 0.4 * marks.wrinkles),
-        "furrows": furrows * (0.5 + 0.8 * marks.wrinkles),
-        "lips": lips * (0.8 + 0.5 * marks.wrinkles),
+        # the net of a third of a millimetre vanishes in coarser texels; lines across and lips are drawn by tension
+        "lines": lines * (0.8 + 0.4 * marks.wrinkles) * (max(here.texel_mm) < _NET_MM),
+        "furrows": np.zeros_like(pores),
+        "lips": np.zeros_like(pores),
     }
     skin = np.clip(here.masks["face"] + 0.6 * here.masks["neck"], 0, 1)
     uneven = undulation_mm(size, size, seed) * skin
-    relief = pores_mm(size, size, amounts, seed) + 0.006 * uneven
-    relief += _tension_lines(subject, here, seed) * skin * (1 - here.masks["lips"])
-    relief += _wrinkles(subject, here) * (1 - 0.7 * marks.makeup * 0.3)
-    relief += _bumps(subject, here)
-    return relief.astype(np.float32), uneven
-
-
-@lru_cache(maxsize=2)
-def tension_potential_mm(size: int) -> np.ndarray:
-    """(S, S) a height in millimetres whose contour lines run along the relaxed tension of skin.
-
-    Level on forehead and neck, around the eyes, around the mouth at a distance, and radial close to the lips.
-
-    Source: Borges, "Relaxed skin tension lines (RSTL) versus other skin lines", Plastic and Reconstructive Surgery 73,
-    1984, drawn as contours of a smooth field.
-    """
-    small = layout(256)
-    x, y = np.abs(small.position_mm[..., 0]), small.position_mm[..., 1]
-    at = lambda mark: small.position_mm[tuple((small.landmarks[mark, ::-1] * 256).astype(int))]  # noqa: E731
-    eye, mouth = (at(33) + at(133)) / 2, at(14)
-    from_eye = np.hypot(np.abs(x - abs(eye[0])) * 0.8, y - eye[1])
-    from_mouth = np.hypot(x * 0.8, y - mouth[1])
-    near_eye = np.exp(-((from_eye / 20) ** 2))
-    around_mouth = np.exp(-((from_mouth / 48) ** 2)) * (1 - near_eye) * smoothstep(18, 0, y - mouth[1] - 32)
-    at_lips = np.exp(-((np.hypot(x * 0.55, y - mouth[1]) / 17) ** 4))
-    field = y * (1 - near_eye) * (1 - around_mouth) + near_eye * from_eye + around_mouth * from_mouth
-    field = field * (1 - at_lips) + at_lips * x
-    return enlarge(cv2.GaussianBlur(field.astype(np.float32), (0, 0), 1.5), size, size)
+    pits = pores_mm(size, size, amounts, seed)
+    lines = _tension_lines(subject, here, seed) + _wrinkles(subject, here) * (1 - 0.2 * marks.makeup)
+    relief = pits + 0.006 * uneven + lines + _bumps(subject, here)
+    return relief.astype(np.float32), uneven, np.minimum(pits + lines / _AS_DARK, 0)
 
 
 def _tension_lines(subject: Subject, here: Layout, seed: int) -> np.ndarray:
-    potential = tension_potential_mm(here.size).ravel()[here.skin]
-    total = np.zeros(len(here.skin), np.float32)
-    finest = 2.5 * max(here.texel_mm)
-    for k, (apart, length, depth) in enumerate(_TENSION):
-        scale = max(apart, finest)
-        points = here.points_mm / length
-        points[:, 0] += potential / scale
-        ridge = solid_noise(points, 1.0, seed + 40 + k)
-        total -= depth * (apart / scale) * np.exp(-((ridge / 0.45) ** 2)) * (0.45 + 0.9 * subject.marks.wrinkles)
-    return here.spread(total)
+    """(S, S) fine lines along the tension of skin, and the lips' furrows across their line."""
+    lips, finest = here.masks["lips"], 2.5 * max(here.texel_mm)
+    skin = np.clip(here.masks["face"] + 0.6 * here.masks["neck"], 0, 1) * (1 - lips) * tension_certainty(here.size)
+    skin *= here.masks["scalp"] < 0.5
+    total = np.zeros((here.size, here.size), np.float32)
+    old = subject.marks.wrinkles
+    for k, (apart, length, young, added) in enumerate(_TENSION):
+        depth = young + added * (old if young else max(old - 0.35, 0))
+        if depth < 0.004:
+            continue
+        ridge = noise_along(here, tension_potential_mm(here.size), (apart, length), seed + 40 + k, skin)
+        shallower = apart / max(apart, finest)
+        total -= depth * shallower * skin * np.exp(-((ridge / 0.4) ** 2))
+    grooves = noise_along(here, here.position_mm[..., 0], (1.2, 9.0), seed + 50, lips)
+    deep = _LIP_FURROW * (0.7 + 0.6 * subject.marks.wrinkles) * min(1.0, 1.2 / finest)
+    return total - deep * lips * np.exp(-((grooves / 0.6) ** 2))
 
 
 def _wrinkles(subject: Subject, here: Layout) -> np.ndarray:
     """(S, S) valleys with shoulders."""
     rng = subject.rng(31)
     groups = {_FINE: [], _MIDDLE: [], _BROAD: []}
-    for side in (-1, 1):
-        for shape, amount, points in _lines(subject, here, side, rng):
+    for lines in (_forehead(subject, here, rng), *(_lines(subject, here, side, rng) for side in (-1, 1))):
+        for shape, amount, points in lines:
             groups[shape].append((amount, points))
     total = np.zeros((here.size, here.size), np.float32)
     for (depth, half_width), lines in groups.items():
@@ -91,25 +79,36 @@ def _wrinkles(subject: Subject, here: Layout) -> np.ndarray:
     return total * near_openings
 
 
+def _forehead(subject: Subject, here: Layout, rng: np.random.Generator):
+    """Yields level lines that arch over the brows, as `_lines` does."""
+    end = lambda side: max(_pulled(subject, "browInnerUp"), _pulled(subject, f"browOuterUp{side}"))  # noqa: E731
+    raised = (end("Left") + end("Right")) / 2
+    top, bottom = here.landmarks[[10, 9], 1]
+    mm = 1 / (here.size * np.array(here.texel_mm))
+    count = int(rng.integers(3, 6) + 2 * subject.marks.wrinkles)
+    for row in np.linspace(0.22, 0.85, count) + rng.normal(0, 0.04, count):
+        x = np.linspace(-rng.uniform(24, 50), rng.uniform(24, 50), 22)
+        wave = 2.4 * np.cos(np.pi * x / 42) * rng.uniform(0.2, 1.4) + np.cumsum(rng.normal(0, 0.22, 22))
+        points = np.stack([0.5 + x * mm[0], top + row * (bottom - top) + wave * mm[1]], 1)
+        breaks = sorted(rng.choice(np.arange(4, 18), 1 + (rng.random() < 0.5), replace=False))
+        amount = rng.uniform(0.6, 1.15) * (0.75 * subject.marks.wrinkles + 0.9 * raised)
+        for part in np.split(points, breaks):  # forehead lines are seldom whole
+            yield (_MIDDLE if rng.random() < 0.6 else _FINE), amount * rng.uniform(0.6, 1.1), part
+
+
+def _pulled(subject: Subject, *names: str) -> float:
+    return float(np.mean([subject.expression[ARKIT_NAMES.index(name)] for name in names]))
+
+
 def _lines(subject: Subject, here: Layout, side: int, rng: np.random.Generator):
     """Yields shape, amount in [0, 1.5] and UV points (N, 2) of every wrinkle of one side (-1: u < 0.5)."""
     old = subject.marks.wrinkles
-    pulled = lambda *names: float(np.mean([subject.expression[ARKIT_NAMES.index(n)] for n in names]))  # noqa: E731
+    pulled = lambda *names: _pulled(subject, *names)  # noqa: E731
     end = "Right" if side < 0 else "Left"
-    raised = max(pulled("browInnerUp"), pulled(f"browOuterUp{end}"))
     drawn, squint = pulled(f"browDown{end}"), pulled(f"eyeSquint{end}", f"cheekSquint{end}")
     smile, sneer = pulled(f"mouthSmile{end}"), pulled(f"noseSneer{end}")
     mark = lambda *ids: _on_side(here.landmarks[list(ids)], side)  # noqa: E731
     mm = np.array([side, 1.0]) / (here.size * np.array(here.texel_mm))  # one millimetre outwards, down
-    # forehead: level lines that arch over the brows
-    top, bottom, middle = mark(10)[0, 1], mark(9)[0, 1], 0.5
-    rows = np.linspace(0.28, 0.86, int(np.random.default_rng([subject.seed, subject.index, 31]).integers(3, 6)))
-    for row in rows:
-        reach = rng.uniform(26, 46)
-        x = np.linspace(0, reach, 12)
-        wave = -2.2 * np.sin(np.pi * x / reach * 0.8) + np.cumsum(rng.normal(0, 0.28, 12))
-        points = np.stack([middle + x * mm[0], top + row * (bottom - top) + wave * mm[1]], 1)
-        yield (_MIDDLE if rng.random() < 0.5 else _FINE), rng.uniform(0.5, 1.1) * (0.75 * old + 0.9 * raised), points
     # between the brows
     start = mark(9)[0]
     for x in (rng.uniform(5, 7.5), rng.uniform(8, 11))[: 1 + (rng.random() < 0.4)]:
@@ -118,20 +117,20 @@ def _lines(subject: Subject, here: Layout, side: int, rng: np.random.Generator):
         yield _MIDDLE, rng.uniform(0.6, 1.1) * (0.5 * old + 0.9 * drawn), points
     # crow's feet
     corner = mark(33)[0]
-    for angle in np.radians(np.linspace(-32, 42, int(rng.integers(3, 6))) + rng.normal(0, 5)):
+    for angle in np.radians(np.linspace(-32, 46, int(rng.integers(3, 5) + 3 * old)) + rng.normal(0, 5)):
         r = np.linspace(4.5, rng.uniform(12, 22), 8)
         bend = angle * (1 + 0.25 * np.linspace(0, 1, 8))
         points = corner + np.stack([r * np.cos(bend), r * np.sin(bend) + np.cumsum(rng.normal(0, 0.15, 8))], 1) * mm
         yield _FINE, rng.uniform(0.6, 1.5) * (0.9 * old + 0.8 * max(squint, 0.6 * smile)), points
     # below the eye: the lid's own folds, and the rim of the bag
     lid, bag = mark(25, 110, 24, 23, 22, 26, 112), mark(31, 228, 229, 230, 231, 232)
-    for share in rng.uniform(0.15, 0.7, 3):
+    for share in rng.uniform(0.1, 0.95, 3 + int(3 * old)):
         points = lid[:-1] * (1 - share) + bag * share + rng.normal(0, 0.25, (6, 2)) * np.abs(mm)
         yield _FINE, rng.uniform(0.4, 1.2) * (0.15 + 0.7 * old + 0.6 * squint), points
     yield _MIDDLE, rng.uniform(0.3, 0.9) * (0.7 * old + 0.2 * smile), bag
     # from the nose's wing to the corner of the mouth, and below it
-    fold = mark(129, 203, 206, 216)
-    fold[0] += np.array([2.0, -1.0]) * mm
+    fold = mark(129, 203, 206, 216, 212)
+    fold[0] += np.array([1.5, -3.0]) * mm
     yield _BROAD, rng.uniform(0.6, 1.1) * (0.15 + 0.7 * old + 0.5 * max(smile, sneer)), fold
     y = np.linspace(1, rng.uniform(10, 20), 7)
     yield _BROAD, rng.uniform(0.3, 1.0) * 0.8 * max(old - 0.25, 0), mark(61)[0] + np.stack([1.5 + 0.18 * y, y], 1) * mm
@@ -188,4 +187,4 @@ def _bumps(subject: Subject, here: Layout) -> np.ndarray:
         mm = 1 / (here.size * np.array(here.texel_mm))
         points = (at[::-1] + 0.5) / here.size + np.stack([r * np.cos(angle), r * np.sin(angle) + 0.004 * r * r], 1) * mm
         relief -= rng.choice([0.10, -0.12]) * _valleys([(1.0, points)], rng.uniform(0.3, 0.7), here)
-    return relief * (1 + 0.1 * noise(here, 3.0, subject.index % 1000)) if relief.any() else relief
+    return relief

@@ -12,7 +12,7 @@ from relit.errors import InputError
 from relit.models.head import PARTS, landmark_points, load_head_model
 from relit.models.regions import REGIONS
 from relit.synth.camera import Shot, camera_of, draw_shot, towards_camera
-from relit.synth.geometry import Posed, pose
+from relit.synth.geometry import RAYS, Posed, pose
 from relit.synth.light import Scene, draw_scene
 from relit.synth.photo import Photograph, photograph
 from relit.synth.skin import maps_of
@@ -23,9 +23,12 @@ from relit.types import ReflectanceMaps
 
 KINDS = ("uv", "photo")
 PHOTO_PX = 512
-PHOTO_MAPS = 1024  # size of the maps that a photo is rendered from
+PHOTO_MAPS = 768  # size of the maps that a photo is rendered from
 _SHOT, _SCENE, _DEVELOP = 40, 41, 42  # purposes of random numbers
 F0_SCALE, MICRON_ZERO, POSITION_ORIGIN_M, POSITION_SPAN_M, DEPTH_SPAN_M = 0.08, 32768, -0.25, 0.5, 4.0
+_PNG = [cv2.IMWRITE_PNG_COMPRESSION, 1, cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_HUFFMAN_ONLY]
+_POSITION_STEP = 16  # 0.12 mm: finer digits would double the file
+PHOTO_RAYS = 128
 # How each file of a sample is coded; written beside the data.
 CODING = {
     "lit.png": "sRGB, the lit texture as photographed",
@@ -91,7 +94,8 @@ class Order:
 def make_sample(order: Order, index: int) -> dict[str, bytes]:
     """The files of sample `index` by extension, in the order of FILES."""
     subject = draw_subject(order.seed, index, order.split)
-    posed = pose(subject, load_head_model())
+    rays, inside = (RAYS, False) if order.kind == "uv" else (PHOTO_RAYS, True)
+    posed = pose(subject, load_head_model(), rays, inside)
     shot = draw_shot(subject.rng(_SHOT))
     scene = draw_scene(order.split, towards_camera(shot), subject.rng(_SCENE))
     size = order.size if order.kind == "uv" else max(PHOTO_MAPS, order.size)
@@ -110,12 +114,13 @@ def make_sample(order: Order, index: int) -> dict[str, bytes]:
 
 def _uv_files(lit: LitTexture, picture: np.ndarray) -> dict[str, bytes]:
     inside = (np.abs(lit.normal).sum(-1) > 0)[..., None]
-    position = (lit.position_m - POSITION_ORIGIN_M) / POSITION_SPAN_M * 65535 * inside
+    position = (lit.position_m - POSITION_ORIGIN_M) / POSITION_SPAN_M * 65535
+    position = np.round(position / _POSITION_STEP).clip(1, 65535 // _POSITION_STEP) * _POSITION_STEP * inside
     return {
         "lit.png": _png(picture),
         "visible.png": _png(_byte(lit.visible)),
         "object_normal.png": _png(_byte(0.5 + 0.5 * lit.normal)),
-        "position.png": _png(np.round(position.clip(0, 65535)).astype(np.uint16)),
+        "position.png": _png(position.astype(np.uint16)),
     }
 
 
@@ -193,4 +198,4 @@ def _coded(linear: np.ndarray) -> np.ndarray:
 def _png(picture: np.ndarray) -> bytes:
     if picture.ndim == 3:
         picture = np.ascontiguousarray(picture[..., ::-1])
-    return cv2.imencode(".png", picture, [cv2.IMWRITE_PNG_COMPRESSION, 1])[1].tobytes()
+    return cv2.imencode(".png", picture, _PNG)[1].tobytes()

@@ -12,7 +12,7 @@ from relit.models.head import load_head_model
 from relit.models.skin import load_skin_model, skin_albedo, tone_colour
 from relit.synth.detail import atlas, recombined
 from relit.synth.hair import with_hair
-from relit.synth.layout import Layout, blurred, layout
+from relit.synth.layout import Layout, blurred, layout, soft_mask
 from relit.synth.noise import noise, smoothstep
 from relit.synth.pigment import pigment_fields, pigment_shift, vein_shift
 from relit.synth.relief import relief_mm
@@ -21,7 +21,10 @@ from relit.types import ReflectanceMaps
 
 _AGES = {"young": 27.0, "middleage": 48.0, "old": 68.0}
 _AGE_WIDTH = 14.0
-_TEETH = np.array([0.97, 0.92, 0.80])  # what one step of yellowing leaves
+_PORE_MM, _PORE_SHADE = 0.1, np.array([0.16, 0.24, 0.26], np.float32)  # loss of log albedo at this depth
+_BRIGHTER = 0.08  # log albedo that parts of a skin rise above its tone, at most
+_PALEST_LIPS = np.array([-0.06, -0.36, -0.35])  # log albedo of lips against skin, at most
+_TEETH = np.array([0.985, 0.955, 0.88])  # what one step of yellowing leaves
 
 
 def maps_of(subject: Subject, size: int, occlusion: Tensor, folders: tuple[str, ...] = ()) -> ReflectanceMaps:
@@ -32,24 +35,29 @@ def maps_of(subject: Subject, size: int, occlusion: Tensor, folders: tuple[str, 
         folders: with further skins, see `relit.synth.detail.atlas`.
     """
     here = layout(size)
-    albedo = albedo_of(subject, here, folders)
-    relief, uneven = relief_mm(subject, here)
+    relief, uneven, pits = relief_mm(subject, here)
+    albedo = albedo_of(subject, here, pits, folders)
     gloss, rough = reflectance_of(subject, here)
     surface = surface_of(relief, gloss, rough, uneven)
     painted = paint_eyes(load_head_model(), torch.from_numpy(albedo), torch.from_numpy(subject.iris_colour))
     return ReflectanceMaps(painted, *surface, occlusion, torch.ones(size, size))
 
 
-def albedo_of(subject: Subject, here: Layout, folders: tuple[str, ...] = ()) -> np.ndarray:
-    """(S, S, 3) linear diffuse albedo in (0, 1), eyes unpainted."""
+def albedo_of(subject: Subject, here: Layout, pits: np.ndarray, folders: tuple[str, ...] = ()) -> np.ndarray:
+    """(S, S, 3) linear diffuse albedo in (0, 1), eyes unpainted.
+
+    Args:
+        pits: (S, S) millimetres, cavities of `relief_mm`: they look darker than the skin around them.
+    """
     log = _statistical(subject, here)
     names, skins = atlas(subject.split, here.size, folders)
+    _level(log, subject, here)
     detail = recombined(names, skins, _likely(names, subject), here.size, subject.rng(2))
     log += detail * _detail_strength(subject, here)[..., None]
-    _level(log, subject, here)
     melanin, blood = pigment_fields(subject, here)
     skin = (here.part == 0)[..., None]
     log += (pigment_shift(subject, melanin, blood) + vein_shift(subject, here)) * skin
+    log += (pits / _PORE_MM)[..., None] * _PORE_SHADE * (1 - 0.6 * subject.marks.makeup) * skin
     albedo = np.exp(log)
     albedo = _with_makeup(with_hair(albedo, subject, here), subject, here)
     yellow = float(np.clip(subject.rng(3).normal(0.5, 0.6) + (subject.age_years - 40) / 40, 0, 2.5))
@@ -96,7 +104,7 @@ def _likely(names: tuple[str, ...], subject: Subject) -> np.ndarray:
 
 def _detail_strength(subject: Subject, here: Layout) -> np.ndarray:
     """(S, S) factor on real detail: foundation hides it, brows and lids are drawn otherwise."""
-    brows = blurred(here.masks["brows"], 1.5, here.texel_mm)
+    brows = soft_mask(here.size, 1.5, brows=1.0)
     return (1 - 0.65 * subject.marks.makeup) * (1 - 0.6 * brows) * (here.part == 0)
 
 
@@ -106,12 +114,22 @@ def _level(log: np.ndarray, subject: Subject, here: Layout) -> None:
     wanted = tone_colour(torch.from_numpy(subject.tone)).clamp_min(1e-3).log().numpy()
     shift = wanted - np.median(log[plain][::3], axis=0)
     log += (here.part == 0)[..., None] * shift.astype(np.float32)
+    # what is brighter than plain skin over centimetres is light left in the statistics
+    bright = np.clip((log - wanted).mean(-1), 0, None) * (here.part == 0) * (1 - here.masks["lips"])
+    log -= (bright - _BRIGHTER * np.tanh(bright / _BRIGHTER))[..., None]
+    # the statistical model lets lips vanish: they stay darker and redder than all but very dark skin
+    lips = log[here.masks["lips"] > 0.8].mean(0) - wanted
+    wanted_lips = _PALEST_LIPS * np.clip((subject.ita_deg + 50) / 70, 0, 1)
+    shift = np.minimum(wanted_lips - lips, 0)
+    shift[2] -= max(lips[2] + shift[2] - lips[1] - shift[1], 0)  # never bluer than the skin around them
+    log += here.masks["lips"][..., None] * shift.astype(np.float32)
 
 
 def _with_makeup(albedo: np.ndarray, subject: Subject, here: Layout) -> np.ndarray:
     marks, rng, masks = subject.marks, subject.rng(5), here.masks
     if marks.lipstick:
-        cover = marks.lipstick * smoothstep(0.35, 0.75, masks["lips"]) * np.clip(1 + 0.08 * noise(here, 2.0, 5), 0, 1.2)
+        lips = cv2.morphologyEx(masks["lips"], cv2.MORPH_CLOSE, np.ones((max(3, here.size // 64) | 1, 1), np.uint8))
+        cover = marks.lipstick * smoothstep(0.35, 0.75, lips) * np.clip(1 + 0.08 * noise(here, 2.0, 5, lips), 0, 1.2)
         tinted = np.clip(subject.lipstick_colour * (albedo / albedo[masks["lips"] > 0.8].mean(0)) ** 0.5, 0, 1)
         albedo = albedo + cover[..., None] * (tinted - albedo)
     if marks.eye_makeup:

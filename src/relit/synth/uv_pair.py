@@ -18,21 +18,29 @@ from relit.render.portrait import WET_ROUGHNESS
 from relit.render.rasterise import Fragments, covered, interpolate, rasterise
 from relit.render.scatter import PROFILE
 from relit.render.shade import Surface, shade
-from relit.render.shadows import sun_visibility
+from relit.render.shadows import MAP_SIZE, sun_visibility
 from relit.synth.camera import Shot, camera_of, developed
 from relit.synth.geometry import Posed
 from relit.synth.layout import layout
 from relit.types import Camera, Lighting, ReflectanceMaps
 
+BACK_MM = -45.0  # behind this, behind the ears, the lit texture stays black
 _DEPTH_PX = 256
 _DEPTH_SLACK_M = 0.004
 
 
 @lru_cache(maxsize=2)
-def _texels(size: int) -> tuple[Tensor, Fragments]:
-    """The flat indices of covered texels, and these as fragments of a picture one texel wide."""
+def _texels(size: int, front: bool = False) -> tuple[Tensor, Fragments]:
+    """The flat indices of covered texels, and these as fragments of a picture one texel wide.
+
+    Args:
+        front: without the back of the head, which no portrait shows.
+    """
     model = load_head_model()
     triangle, barycentric = rasterise_uv(model.uv, model.render_triangles, size, size)
+    if front:
+        behind = torch.from_numpy(layout(size).position_mm[..., 2] < BACK_MM) & (triangle >= 0)
+        triangle = triangle.masked_fill(behind & (model.part[triangle.clamp_min(0)] == 0), -1)
     return covered(Fragments(triangle, barycentric, torch.zeros(size, size)))
 
 
@@ -54,7 +62,7 @@ def light_texture(posed: Posed, maps: ReflectanceMaps, lighting: Lighting, shot:
     """
     with torch.no_grad():
         model, size = load_head_model(), maps.roughness.shape[0]
-        listed, fragments = _texels(size)
+        listed, fragments = _texels(size, front=True)
         camera = camera_of(shot, (_DEPTH_PX, _DEPTH_PX))
         split = model.render_vertex
         of_vertex = torch.cat(
@@ -93,10 +101,19 @@ def light_texture(posed: Posed, maps: ReflectanceMaps, lighting: Lighting, shot:
         )
         diffuse, specular = shade(surface, lighting)
         full = lambda flat: _scattered_to(flat, listed, size)  # noqa: E731
-        spread = _below_skin(full(diffuse), layout(size).part == 0, layout(size).texel_mm)
-        radiance = maps.diffuse_albedo.numpy() / math.pi * spread + full(specular)
+        spread = _below_skin(full(diffuse), _soft_texels(size), layout(size).texel_mm)
+        lit = full(torch.ones(len(listed), 1))  # the light that spreads past the rim is cut off
+        radiance = (maps.diffuse_albedo.numpy() / math.pi * spread + full(specular)) * lit
         seen = _seen(posed, model, camera, at_px, facing)
-        return LitTexture(radiance, full(seen[:, None])[..., 0], full(normal), full(position))
+        return LitTexture(radiance, full(seen[:, None])[..., 0], *_whole_geometry(posed, model, size))
+
+
+def _whole_geometry(posed: Posed, model: HeadModel, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """(S, S, 3) unit normal and (S, S, 3) position of every texel."""
+    listed, fragments = _texels(size)
+    of_vertex = torch.cat([posed.normals, posed.vertices], 1)[model.render_vertex]
+    normal, position = interpolate(of_vertex, model.render_triangles, fragments)[:, 0].split((3, 3), 1)
+    return _scattered_to(normalize(normal, dim=1), listed, size), _scattered_to(position, listed, size)
 
 
 def photographed(lit: LitTexture, shot: Shot, rng: np.random.Generator) -> np.ndarray:
@@ -114,8 +131,18 @@ def baked_occlusion(posed: Posed, size: int) -> Tensor:
     return torch.from_numpy(_scattered_to(values, listed, size, fill=1.0)[..., 0])
 
 
+@lru_cache(maxsize=2)
+def _soft_texels(size: int) -> np.ndarray:
+    """(S, S) bool: lit texels of skin."""
+    listed, fragments = _texels(size, front=True)
+    soft = load_head_model().part[fragments.triangle[:, 0]] == PARTS.index("skin")
+    return _scattered_to(soft[:, None].float(), listed, size)[..., 0] > 0
+
+
 def _lit(posed: Posed, model: HeadModel, position: Tensor, normal: Tensor, lighting: Lighting) -> Tensor:
-    lit = [sun_visibility(posed.vertices, model.triangles, position, normal, d) for d in lighting.directions]
+    """(P, L) what each texel sees of each directional light; the map is as fine as the texture."""
+    size = min(MAP_SIZE, round(1.5 * len(position) ** 0.5))
+    lit = [sun_visibility(posed.vertices, model.triangles, position, normal, d, size) for d in lighting.directions]
     return torch.stack(lit, 1) if lit else torch.ones(len(position), 0)
 
 
