@@ -69,7 +69,7 @@ def test_the_maps_keep_the_tone(mapped):
     plain = [(s, m) for s, m in mapped if s.marks.makeup + s.marks.age_spots + s.marks.freckles < 0.4]
     for subject, maps in plain:
         found = float(typology_angle_deg(maps.diffuse_albedo[torch.from_numpy(area)].median(0).values))
-        assert abs(found - subject.ita_deg) < 14, (subject.index, found, subject.ita_deg)
+        assert abs(found - subject.ita_deg) < 7, (subject.index, found, subject.ita_deg)
 
 
 def test_maps_conserve_energy_and_normals_are_unit(mapped):
