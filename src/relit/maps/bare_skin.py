@@ -1,24 +1,26 @@
-"""Tells bare skin from hair, glasses and background in an unwrapped photo, and finds the colour of the hair."""
+"""What lies over the skin in an unwrapped photo beyond the photo's own mask, and the colour of the hair."""
 
 import math
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
+import scipy.ndimage as ndimage
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from relit.maps.unwrap import Unwrapped
+from relit.maps.pyramid import weighted_blur
+from relit.maps.unwrap import Unwrapped, diffuse_radiance
 from relit.models.regions import region_masks
 
 CORE = ("cheeks", "nose", "chin")  # bare in nearly every photo
 MARKED = ("brows", "lips", "eyelids", "nostrils")  # dark or red there, and still part of the skin map
 SIDE = 320  # texels of the working picture
 DEEPEST = 0.15  # of the median irradiance; deeper shadow says nothing about colour
-ROUNDS = 4
-# Glasses: width and height of what counts as thin, log ratio to its surroundings, share of the skin below the eyes.
-FRAME_TEXELS, FRAME_CONTRAST, FRAME_SHARE = (9, 7), 0.6, 0.06
+LOCAL = 14  # texels over which the skin's own brightness is followed
+# Log brightness against the skin around, that over the skin's own median, and texels, that still belong to a cover.
+STRANGE, UNUSUAL, REACH = 0.2, 3.5, 34
 
 
 @dataclass(frozen=True)
@@ -33,13 +35,12 @@ def find_bare_skin(seen: Unwrapped) -> BareSkin:
     """The soft mask of bare skin and the hair's colour.
 
     Args:
-        seen: unwrapped to `SIDE` x `SIDE`.
+        seen: unwrapped to `SIDE` x `SIDE`; the photo's mask in it tells hair, hats, glasses and background.
 
-    The face's middle teaches the colour of skin, the scalp as far as the camera sees it the colour of hair; a cut along
-    the edges of the picture divides the rest. Where scalp and face have one colour there is no hair to remove.
+    What covers the face is wider than its mask: strands, shadows and reflections beside it differ from the skin
+    around. They are found with the fitted light taken out, so that shading does not look like them.
 
-    Source: GrabCut, Rother, Kolmogorov & Blake 2004.
-    Differs: in the UV layout with the fitted light taken out, so that shading does not look like hair.
+    Source: hysteresis, Canny 1986, from the mask to whatever strange texels touch it.
     """
     masks = {name: mask.numpy() for name, mask in region_masks(SIDE, SIDE).items()}
     lit = seen.irradiance.mean(-1)
@@ -48,14 +49,17 @@ def find_bare_skin(seen: Unwrapped) -> BareSkin:
     if core.sum() < 50:
         return BareSkin(torch.ones(SIDE, SIDE), None)
     floor = DEEPEST * lit[torch.from_numpy(core)].median().clamp_min(1e-3)
-    diffuse = (seen.radiance - seen.specular).clamp_min(1e-3)
-    albedo = (diffuse * math.pi / lit.clamp_min(float(floor))[..., None]).numpy()
+    albedo = (diffuse_radiance(seen) * math.pi / lit.clamp_min(float(floor))[..., None]).numpy()
     level = np.median(albedo[core], 0)
     ratio = np.log(np.maximum(albedo, 5e-3) / level)
     scalp = usable & (masks["scalp"] > 0.9) & (masks["ears"] < 0.1)
     hair = _hair_colour(ratio, scalp)
-    mask = np.ones((SIDE, SIDE), np.float32) if hair is None else _without_hair(ratio, core, scalp, usable, masks)
-    mask *= _without_glasses(ratio, usable, masks)
+    light = ratio.mean(-1)
+    covered = _covered(seen, masks, usable, hair is not None)
+    strange = _strange(light, (seen.confidence.numpy() > 0.5) & ~covered, masks) & usable
+    near = cv2.distanceTransform((~covered).astype(np.uint8), cv2.DIST_L2, 5) < REACH
+    grown = ndimage.binary_propagation(cv2.dilate(_u8(covered), np.ones((5, 5))) > 0, mask=strange & near | covered)
+    mask = 1 - cv2.GaussianBlur(cv2.dilate(grown.astype(np.float32), np.ones((5, 7))), (0, 0), 1.2)
     return BareSkin(torch.from_numpy(mask), None if hair is None else torch.from_numpy(np.exp(hair) * level))
 
 
@@ -70,48 +74,23 @@ def _hair_colour(ratio: np.ndarray, scalp: np.ndarray) -> np.ndarray | None:
     return typical.astype(np.float32) if is_hair else None
 
 
-def _without_hair(ratio, core, scalp, usable, masks) -> np.ndarray:
-    """(S, S) in [0, 1]: 0 where hair or a hat covers the face."""
-    face = masks["face"] > 0.5
-    light = ratio.mean(-1)
-    strands = cv2.GaussianBlur(np.abs(light - cv2.GaussianBlur(light, (0, 0), 1.5)), (0, 0), 2)
-    strands = 0.25 * strands / max(float(np.quantile(strands[core], 0.6)), 0.01)  # photos differ in sharpness
-    channels = np.stack([0.5 + 0.25 * light, 0.5 + (ratio[..., 0] - ratio[..., 2]) / 2, strands], -1)
-    picture = (np.clip(channels, 0, 1) * 255).astype(np.uint8)
-    # what no camera sees must not teach a colour: it repeats the hair's
-    picture[~usable] = np.median(picture[scalp], 0)
-    labels = np.full(picture.shape[:2], cv2.GC_BGD, np.uint8)
-    # what looks more like the scalp than like the face's middle must not teach the colour of skin
-    like = [np.abs(picture - np.median(picture[of], 0)) / (8 + picture[of].std(0)) for of in (core, scalp)]
-    labels[usable] = np.where(face & (like[0].max(-1) < 1.2 * like[1].max(-1)), cv2.GC_PR_FGD, cv2.GC_PR_BGD)[usable]
-    labels[core] = cv2.GC_FGD
-    labels[scalp] = cv2.GC_BGD
-    cv2.setRNGSeed(0)
-    cv2.grabCut(picture, labels, None, np.zeros((1, 65)), np.zeros((1, 65)), ROUNDS, cv2.GC_INIT_WITH_MASK)
-    skin = (labels == cv2.GC_FGD) | (labels == cv2.GC_PR_FGD)
-    features = (np.max([masks[n] for n in MARKED], 0) > 0.3).astype(np.uint8)
-    skin |= face & (cv2.dilate(features, np.ones((9, 9), np.uint8)) > 0)
-    # hair reaches in from the rim of the face; what lies inside (moles, wrinkles, highlights) is skin
-    opened = cv2.morphologyEx(skin.astype(np.uint8), cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
-    _, parts = cv2.connectedComponents(1 - opened, connectivity=4)
-    covered = np.isin(parts, np.setdiff1d(parts[scalp], 0)).astype(np.float32)
-    return 1 - cv2.GaussianBlur(cv2.dilate(covered, np.ones((7, 9), np.uint8)), (0, 0), 1.2)  # and its shadow
+def _covered(seen: Unwrapped, masks: dict[str, np.ndarray], usable: np.ndarray, hairy: bool) -> np.ndarray:
+    """(S, S) what the photo's mask refuses, openings of eyes, nose and mouth apart, and hair above the forehead."""
+    refused = usable & (seen.bare < 0.5).numpy()
+    features = np.max([masks[name] for name in MARKED], 0) > 0.2
+    refused &= cv2.dilate(_u8(features), np.ones((7, 7))) == 0
+    return refused | (usable & (masks["scalp"] > 0.9)) if hairy else refused
 
 
-def _without_glasses(ratio, usable, masks) -> np.ndarray:
-    """(S, S) in [0, 1]: 0 on the frame of glasses, if worn: thin dark arcs below the eyes that cross the nose."""
-    light = cv2.GaussianBlur(ratio.mean(-1), (0, 0), 0.7)
-    thin = cv2.morphologyEx(light, cv2.MORPH_BLACKHAT, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, FRAME_TEXELS))
-    lids = np.flatnonzero((masks["eyelids"] > 0.5).any(1))
-    reach = lids[-1] - lids[0]
-    zone = usable & (masks["eyelids"] < 0.3) & (masks["nostrils"] < 0.1) & (masks["face"] > 0.2)
-    zone[: lids[0] - reach] = zone[lids[-1] + reach :] = False
-    below = zone & (masks["brows"] < 0.2) & (masks["under_eye"] + masks["cheeks"] > 0.3)
-    bridge = zone & (masks["nose"] > 0.3) & (np.abs(np.linspace(-1, 1, SIDE)) < 0.05)[None]
-    bridge[lids[-1] :] = False
-    dark = thin > FRAME_CONTRAST
-    if not dark[bridge].any() or dark[below].mean() < FRAME_SHARE:
-        return np.ones_like(light)
-    # brows below the frame cannot be told from it: they go as well
-    frame = cv2.dilate((zone & (thin > 0.5 * FRAME_CONTRAST)).astype(np.float32), np.ones((5, 5), np.uint8))
-    return 1 - cv2.GaussianBlur(frame, (0, 0), 1.2)
+def _strange(light: np.ndarray, skin: np.ndarray, masks: dict[str, np.ndarray]) -> np.ndarray:
+    """(S, S) where plain skin is much darker or brighter than around it."""
+    weight = cv2.erode(_u8(skin), np.ones((5, 5))).astype(np.float32)
+    around = weighted_blur(light[..., None].astype(np.float32), weight, LOCAL)[..., 0]
+    features = np.max([masks[name] for name in (*MARKED, "beard")], 0) > 0.2
+    step = np.abs(cv2.GaussianBlur(light, (0, 0), 0.7) - around)
+    usual = np.median(step[weight > 0]) if weight.any() else 0.0  # wrinkled skin is no hair
+    return (step > max(STRANGE, UNUSUAL * usual)) & ~features & (masks["face"] > 0.3)
+
+
+def _u8(mask: np.ndarray) -> np.ndarray:
+    return mask.astype(np.uint8)

@@ -10,11 +10,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from relit.maps.pyramid import blur, weighted_blur
-from relit.maps.unwrap import Unwrapped, smoothstep
+from relit.maps.unwrap import Unwrapped, diffuse_radiance, smoothstep
 
 DARKEST = 0.12  # of the median irradiance: texels in deeper shadow are left to the completion
 CLIPPED = (0.88, 0.99)  # sensor value between no doubt and full doubt about a highlight
-LEAST_DIFFUSE = 0.4  # of the radiance in every channel that is never taken for reflection
 LIGHTNESS = (-1.5, 1.0)  # bounds of the log ratio
 # Bounds of log(red / green) and log(green / blue) of plain skin about the person's median; wider on lips and brows.
 REDDER, YELLOWER, WIDER_HUE = (-0.10, 0.26), (-0.12, 0.14), 2.0
@@ -61,7 +60,7 @@ def delight(
     """
     trusted = seen.confidence > 0.5
     floor = DARKEST * float(seen.irradiance[trusted].median()) if trusted.any() else 0.05
-    albedo = _without_specular(seen) * math.pi / seen.irradiance.clamp_min(floor)
+    albedo = diffuse_radiance(seen) * math.pi / seen.irradiance.clamp_min(floor)
     albedo, share = _without_gloss(albedo, base, seen.confidence * plain)
     albedo, share_of_lips = _without_gloss(albedo, base, seen.confidence * lips)
     drowned = smoothstep(*DROWNED, torch.maximum(share, share_of_lips))
@@ -71,15 +70,6 @@ def delight(
     confidence = seen.confidence * (1 - clipped) * (1 - dark) * (1 - _gap(ratio, seen.confidence * lips))
     ratio = _of_skin_hue(ratio, confidence, hued)
     return torch.from_numpy(_without_light(ratio.numpy(), confidence.numpy(), hued.numpy())), confidence
-
-
-def _without_specular(seen: Unwrapped) -> Tensor:
-    """(H, W, 3) the radiance less the reflection that the fit expects, as far as every channel has that much to give.
-
-    One factor for all channels: to bound each by itself would colour whatever the fitted light overrates.
-    """
-    most = ((1 - LEAST_DIFFUSE) * seen.radiance / seen.specular.clamp_min(1e-4)).amin(-1, keepdim=True)
-    return seen.radiance - most.clamp_max(1) * seen.specular
 
 
 def _of_skin_hue(ratio: Tensor, confidence: Tensor, hued: Tensor) -> Tensor:

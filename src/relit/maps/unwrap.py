@@ -24,6 +24,7 @@ GRAZING = (0.12, 0.55)  # cosine to the camera between no trust and full trust
 RIM_M = 0.004  # texels this near to an occluding contour mix with what lies behind
 RIM_STEP_M = 0.02  # a depth step as large as this is an occluding contour
 FACE_WEIGHT = (0.02, 0.3)  # of the head model, between no trust and full trust
+LEAST_DIFFUSE = 0.4  # of the radiance in every channel that is never taken for reflection
 ROWS_AT_ONCE = 512
 
 
@@ -47,6 +48,7 @@ class Unwrapped:
     irradiance: Float[Tensor, "H W 3"]
     specular: Float[Tensor, "H W 3"]
     visible: Float[Tensor, "H W"]  # [0, 1] how well the camera sees the texel, whatever covers it
+    bare: Float[Tensor, "H W"]  # [0, 1] whether the photo's own mask calls it skin
     confidence: Float[Tensor, "H W"]  # [0, 1] trust that the radiance is that of the skin
 
 
@@ -83,7 +85,7 @@ def unwrap(model: HeadModel, observation: Observation, view: View, fragments: Fr
     coarser than the map.
     """
     rows, columns = fragments.triangle.shape
-    result = torch.zeros(rows, columns, 11)
+    result = torch.zeros(rows, columns, 12)
     pyramid = _pyramid(observation.photo.linear.numpy())
     depths = _depth_picture(model, view, observation.face_box_px)
     edge = _footprint_px(model, view, rows, columns)
@@ -104,8 +106,17 @@ def unwrap(model: HeadModel, observation: Observation, view: View, fragments: Fr
         bare = torch.from_numpy(_read(observation.skin_mask.numpy(), at, cv2.INTER_LINEAR))
         confidence = visible * bare * smoothstep(*FACE_WEIGHT, values[:, 9])
         radiance = _read_footprint(pyramid, at, edge[listed.triangle[:, 0]].numpy()) / view.exposure
-        result[part][seen] = torch.cat([radiance, values[:, 3:9], visible[:, None], confidence[:, None]], 1)
-    return Unwrapped(result[..., :3], result[..., 3:6], result[..., 6:9], result[..., 9], result[..., 10])
+        result[part][seen] = torch.cat([radiance, values[:, 3:9], torch.stack([visible, bare, confidence], 1)], 1)
+    return Unwrapped(result[..., :3], result[..., 3:6], result[..., 6:9], *result[..., 9:].unbind(-1))
+
+
+def diffuse_radiance(seen: Unwrapped) -> Float[Tensor, "H W 3"]:
+    """The radiance less the reflection that the fit expects, as far as every channel has that much to give.
+
+    One factor for all channels: to bound each by itself would colour whatever the fitted light overrates.
+    """
+    most = ((1 - LEAST_DIFFUSE) * seen.radiance / seen.specular.clamp_min(1e-4)).amin(-1, keepdim=True)
+    return seen.radiance - most.clamp_max(1) * seen.specular
 
 
 def smoothstep(low: float, high: float, x: Tensor) -> Tensor:
