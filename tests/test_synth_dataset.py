@@ -9,12 +9,15 @@ import numpy as np
 import pytest
 import torch
 
+from relit.appearance.lighting import uniform_lighting
 from relit.cli import main
 from relit.errors import InputError, OutputRefused
+from relit.geometry.camera import look_at_face
 from relit.models.head import PARTS, load_head_model
 from relit.synth import writer
 from relit.synth.camera import draw_shot
 from relit.synth.geometry import pose
+from relit.synth.hair_cards import drawn_hair, load_style, style_names, worn
 from relit.synth.layout import layout
 from relit.synth.photo import region_labels
 from relit.synth.sample import FILES, MICRON_ZERO, Order, make_sample
@@ -129,15 +132,34 @@ def test_photos_and_their_labels_agree():
     files = make_sample(Order("photo", count=1, size=128), 0)
     assert tuple(files) == FILES["photo"]
     photo, mask, region = image(files["photo.jpg"]), image(files["mask.png"]), image(files["region.png"])
-    coverage, depth = image(files["coverage.png"]), image(files["depth.png"])
+    coverage, hair, depth = (image(files[f"{name}.png"]) for name in ("coverage", "hair", "depth"))
     assert photo.shape == (512, 512, 3) and photo.std() > 5
     assert ((mask > 0) == (depth > 0)).all()
     inside, outside = cv2.erode(mask, np.ones((5, 5))) > 0, cv2.dilate(mask, np.ones((5, 5))) == 0
-    assert coverage[inside].min() > 200 and coverage[outside].max() == 0
+    more = coverage.astype(int) - hair  # what is covered by skin alone
+    assert coverage[inside].min() > 200 and np.abs(more[outside]).max() <= 1 and more.min() >= -1
     eye = 1 + PARTS.index("left_eye")
     assert (mask == 1).mean() > 0.1 and set(np.unique(mask)) <= set(range(len(PARTS) + 1)) and eye in mask
     assert (region[mask == 0] == 0).all() and len(np.unique(region)) > 8
     assert region_labels().max() <= 18
+
+
+def test_hair_stays_outside_the_skin_and_hides_behind_the_head(posed):
+    model = load_head_model()
+    for name in style_names():
+        style = load_style(name)
+        place = worn(style, model, posed)
+        near = style.bound[:, 0]
+        gap = ((place - posed.vertices[near]) * posed.normals[near]).sum(1)
+        close = (place - posed.vertices[near]).norm(dim=1) < 0.02
+        assert gap[close].min() > 0.003 and (place - style.points).norm(dim=1).max() < 0.06
+        assert int(style.triangles.max()) < len(place) and style.texture[..., 1].max() <= 1
+    camera, sky = look_at_face((64, 64)), uniform_lighting()
+    white = np.ones(3, np.float32)
+    free = drawn_hair(style, place, white, camera, sky, torch.full((64, 64), torch.inf))
+    hidden = drawn_hair(style, place, white, camera, sky, torch.full((64, 64), 0.5))
+    assert free[..., 3].max() > 0.9 and free.min() >= 0 and free[..., 3].max() <= 1 and hidden.max() == 0
+    assert free[..., :3].mean() <= 1.15 * free[..., 3].mean()  # white strands send out about what falls on them
 
 
 def test_light_is_linear_and_shadow_is_dark(posed):

@@ -12,6 +12,8 @@ from relit.geometry.camera import camera_centre, look_at_face
 from relit.geometry.transforms import rigid, rotation_from_vector
 from relit.types import Camera
 
+METERED, ADAPTATION = 0.25, 0.4  # skin luminance that needs no correction, and how far cameras correct
+
 
 @dataclass(frozen=True)
 class Shot:
@@ -42,8 +44,12 @@ class Shot:
         return {name: rounded(value) for name, value in asdict(self).items()}
 
 
-def draw_shot(rng: np.random.Generator) -> Shot:
-    """A random shot: short lenses are held near, long ones far; indoor noise and heavy processing are rare but there."""
+def draw_shot(rng: np.random.Generator, skin_luminance: float = METERED) -> Shot:
+    """A random shot: short lenses are held near, long ones far; indoor noise and heavy processing are rare but there.
+
+    Args:
+        skin_luminance: of the subject's albedo: cameras expose for faces, but not fully.
+    """
     focal = float(np.exp(rng.uniform(math.log(24), math.log(85))))
     near = 0.32 * (focal / 24) ** 1.05
     field = float(rng.uniform(0.22, 0.34))
@@ -56,7 +62,7 @@ def draw_shot(rng: np.random.Generator) -> Shot:
         pitch_rad=float(np.clip(rng.normal(0.0, 0.14), -0.45, 0.45)),
         roll_rad=float(rng.normal(0, 0.07)),
         shift=(float(rng.normal(0, 0.03)), float(rng.normal(0.6 * (field - 0.22), 0.025))),
-        exposure=float(np.exp(rng.normal(-0.12, 0.22))),
+        exposure=float(np.exp(rng.normal(-0.15, 0.22)) * (METERED / skin_luminance) ** ADAPTATION),
         white_balance=tuple(float(x) for x in np.exp(rng.normal(0, [0.06, 0.02, 0.08]))),
         blur_px=float(rng.choice([rng.uniform(0.2, 0.6), rng.uniform(0.6, 1.6)], p=[0.8, 0.2])),
         shot_noise=2.5e-4 * gain,

@@ -14,12 +14,20 @@ _FINE = 4  # strands are drawn this much finer than the map
 _LAYERS = 5  # strands of one layer do not add up
 _STRANDS = 900  # of a dense brow
 _STRAND_MM = 0.075
+_DARK_BROW = 0.03
+_UNDER_HAIR = 0.9  # density of the roots below longer hair
 
 
 def with_hair(albedo: np.ndarray, subject: Subject, here: Layout) -> np.ndarray:
     """(S, S, 3) the albedo with all short hair of the subject."""
-    for coverage in (_brows(subject, here), _stubble(subject, here), _scalp(subject, here)):
-        albedo = albedo + coverage[..., None] * (subject.hair_colour - albedo)
+    # brows stay darker than the hair of the head, and grey later
+    brow_colour = subject.hair_colour * np.minimum((_DARK_BROW / subject.hair_colour.mean()) ** 0.6, 1)
+    for coverage, colour in (
+        (_brows(subject, here), brow_colour),
+        (_stubble(subject, here), subject.hair_colour),
+        (_scalp(subject, here), subject.hair_colour),
+    ):
+        albedo = albedo + coverage[..., None] * (colour - albedo)
     # hair below the surface of a shaved skin looks grey-blue: its shadow is mixed on a log scale and loses red most
     shadow = subject.marks.shave_shadow * _beard(subject, here)[..., None] * np.array([0.24, 0.19, 0.15], np.float32)
     darker = np.log(np.maximum(albedo, 1e-3)) - np.log(np.maximum(subject.hair_colour, 1e-3))
@@ -47,7 +55,7 @@ def _scalp(subject: Subject, here: Layout) -> np.ndarray:
     scalp = here.masks["scalp"]
     ragged = scalp + 0.14 * noise(here, 9, seed) + 0.07 * noise(here, 3, seed + 1, scalp)
     where = smoothstep(0.1, 0.95, ragged) * scalp**0.5
-    amount = subject.marks.shaved_scalp
+    amount = max(subject.marks.shaved_scalp, _UNDER_HAIR) if subject.hair_style else subject.marks.shaved_scalp
     fuzz = 1 + 0.17 * noise(here, 1.4, seed + 2, where) + 0.08 * noise(here, 5.0, seed + 3, where)
     return np.clip(where * np.clip(fuzz, 0.2, 1.6) * 0.85 * amount, 0, 0.92)
 

@@ -9,15 +9,17 @@ import numpy as np
 import torch
 from torch.nn.functional import normalize
 
-from relit.geometry.camera import project
+from relit.geometry.camera import project, scaled
 from relit.models.head import load_head_model
 from relit.models.regions import REGIONS
 from relit.render.portrait import over, render_posed
 from relit.render.rasterise import interpolate, rasterise, sample
 from relit.synth.camera import Shot, camera_of, developed
 from relit.synth.geometry import Posed
+from relit.synth.hair_cards import load_style, over_head, worn
 from relit.synth.layout import layout
 from relit.synth.light import Scene
+from relit.synth.subject import Subject
 from relit.types import Camera, ReflectanceMaps
 
 SUPERSAMPLE = 2
@@ -29,7 +31,8 @@ class Photograph:
     """A picture and what each pixel shows. Labels are those of the pixels' centres."""
 
     picture: np.ndarray  # (H, W, 3) uint8, before JPEG
-    coverage: np.ndarray  # (H, W) [0, 1] of the head
+    coverage: np.ndarray  # (H, W) [0, 1] of the head and its hair
+    hair: np.ndarray  # (H, W) [0, 1] of hair before everything else
     part: np.ndarray  # (H, W) uint8: 0 background, 1 + index into PARTS
     region: np.ndarray  # (H, W) uint8: 0 none, 1 + index into REGIONS, the strongest one
     uv: np.ndarray  # (H, W, 2) place in the layout, 0 on the background
@@ -39,12 +42,19 @@ class Photograph:
 
 
 def photograph(
-    posed: Posed, maps: ReflectanceMaps, scene: Scene, shot: Shot, size: int, rng: np.random.Generator
+    subject: Subject, posed: Posed, maps: ReflectanceMaps, scene: Scene, shot: Shot, size: int, rng: np.random.Generator
 ) -> Photograph:
-    """The photograph (size x size) of a posed subject in a scene."""
+    """The photograph (size x size) of a posed subject in a scene, with its hair."""
     model = load_head_model()
     camera = camera_of(shot, (size, size))
     rgba = render_posed(maps, posed.vertices, posed.transfer, camera, scene.lighting, SUPERSAMPLE)
+    hair = np.zeros((size, size), np.float32)
+    if subject.hair_style:
+        style = load_style(subject.hair_style)
+        fine = scaled(camera, 2)
+        depth = rasterise(project(fine, posed.vertices), model.triangles, fine.size_px).depth
+        strands = worn(style, model, posed)
+        rgba, hair = over_head(rgba, style, strands, subject.hair_colour, camera, scene.lighting, depth)
     backdrop = torch.from_numpy(backdrop_of(scene, camera, float(rng.uniform(1.0, 14.0))))
     linear = over(rgba, backdrop)[..., :3].numpy()
     fragments = rasterise(project(camera, posed.vertices), model.triangles, (size, size))
@@ -56,6 +66,7 @@ def photograph(
     return Photograph(
         picture=developed(np.ascontiguousarray(linear), shot, rng),
         coverage=rgba[..., 3].numpy(),
+        hair=hair,
         part=part.numpy().astype(np.uint8),
         region=np.where(seen.numpy(), region_labels()[at[..., 1], at[..., 0]], 0).astype(np.uint8),
         uv=uv.numpy(),

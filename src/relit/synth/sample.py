@@ -7,10 +7,11 @@ import cv2
 import numpy as np
 import torch
 
-from relit.appearance.colour import srgb_from_linear
+from relit.appearance.colour import luminance, srgb_from_linear
 from relit.errors import InputError
 from relit.models.head import PARTS, landmark_points, load_head_model
 from relit.models.regions import REGIONS
+from relit.models.skin import tone_colour
 from relit.synth.camera import Shot, camera_of, draw_shot, towards_camera
 from relit.synth.geometry import RAYS, Posed, pose
 from relit.synth.light import Scene, draw_scene
@@ -45,7 +46,8 @@ CODING = {
     "position.png": f"16 bit, head frame, (metres - {POSITION_ORIGIN_M}) / {POSITION_SPAN_M} * 65535; 0 outside",
     "mask.png": f"0 background, 1 + index: {', '.join(PARTS)}",
     "region.png": f"0 none, 1 + index: {', '.join(REGIONS)}",
-    "coverage.png": "of the head * 255",
+    "coverage.png": "of head and hair * 255",
+    "hair.png": "of hair before everything else * 255; mask and the labels below are those of the head behind it",
     "uv.png": "16 bit, u * 65535, v * 65535, 65535 where the head is",
     "depth.png": f"16 bit, metres / {DEPTH_SPAN_M} * 65535 along the optical axis, 0 on the background",
     "normal.png": "head frame, 127.5 + 127.5 n, without relief",
@@ -55,7 +57,7 @@ CODING = {
 _MAPS = ("albedo", "specular", "roughness", "diffuse_normal", "specular_normal", "displacement", "occlusion")
 FILES = {
     "uv": ("lit.png", *(f"{m}.png" for m in _MAPS), "visible.png", "object_normal.png", "position.png", "json"),
-    "photo": ("photo.jpg", "mask.png", "region.png", "coverage.png", "uv.png", "depth.png", "normal.png",
+    "photo": ("photo.jpg", "mask.png", "region.png", "coverage.png", "hair.png", "uv.png", "depth.png", "normal.png",
               "image_albedo.png", *(f"{m}.png" for m in _MAPS), "json"),
 }  # fmt: skip
 
@@ -96,7 +98,7 @@ def make_sample(order: Order, index: int) -> dict[str, bytes]:
     subject = draw_subject(order.seed, index, order.split)
     rays, inside = (RAYS, False) if order.kind == "uv" else (PHOTO_RAYS, True)
     posed = pose(subject, load_head_model(), rays, inside)
-    shot = draw_shot(subject.rng(_SHOT))
+    shot = draw_shot(subject.rng(_SHOT), float(luminance(tone_colour(torch.from_numpy(subject.tone)))))
     scene = draw_scene(order.split, towards_camera(shot), subject.rng(_SCENE))
     size = order.size if order.kind == "uv" else max(PHOTO_MAPS, order.size)
     maps = maps_of(subject, size, baked_occlusion(posed, size), order.skins)
@@ -105,7 +107,7 @@ def make_sample(order: Order, index: int) -> dict[str, bytes]:
         files = _uv_files(lit, photographed(lit, shot, subject.rng(_DEVELOP)))
         camera_px = order.size
     else:
-        files = _photo_files(photograph(posed, maps, scene, shot, PHOTO_PX, subject.rng(_DEVELOP)), shot)
+        files = _photo_files(photograph(subject, posed, maps, scene, shot, PHOTO_PX, subject.rng(_DEVELOP)), shot)
         camera_px = PHOTO_PX
     files |= _map_files(maps, order.size)
     files["json"] = json.dumps(_facts(subject, posed, shot, scene, camera_px), separators=(",", ":")).encode()
@@ -133,6 +135,7 @@ def _photo_files(photo: Photograph, shot: Shot) -> dict[str, bytes]:
         "mask.png": _png(photo.part),
         "region.png": _png(photo.region),
         "coverage.png": _png(_byte(photo.coverage)),
+        "hair.png": _png(_byte(photo.hair)),
         "uv.png": _png(np.round(uv.clip(0, 1) * 65535).astype(np.uint16)),
         "depth.png": _png(np.round(depth.clip(0, 65535)).astype(np.uint16)),
         "normal.png": _png(_byte(0.5 + 0.5 * photo.normal)),

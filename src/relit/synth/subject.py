@@ -14,6 +14,11 @@ from relit.synth.split import stream
 
 ITA_DEG = (-60.0, 60.0)  # drawn uniformly
 _CANDIDATES = 512
+_HAIRY = 0.75  # share of subjects whose hair is longer than cropped
+_STYLES = {
+    True: ("short01", "short02", "short03", "short04", "short04", "short02", "ponytail01"),
+    False: ("bob02", "long01", "ponytail01", "short02", "short01", "short04", "long01", "ponytail01"),
+}
 # Natural hair: linear albedo of strands, from black to blond, grey and red (eumelanin, pheomelanin).
 _HAIR = {
     "black": (0.010, 0.008, 0.007),
@@ -77,6 +82,7 @@ class Subject:
     hair_colour: np.ndarray  # (3,) linear
     iris_colour: np.ndarray  # (3,) linear
     lipstick_colour: np.ndarray  # (3,) linear
+    hair_style: str  # of relit.synth.hair_cards, worn in photographs; empty where the head is cropped or bald
     marks: Marks
 
     def rng(self, purpose: int) -> np.random.Generator:
@@ -109,6 +115,7 @@ def draw_subject(seed: int, index: int, split: str = "train") -> Subject:
         iris_colour=_iris_colour(ita, rng),
         lipstick_colour=_lipstick(rng),
         marks=_draw_marks(age, ita, bearded, rng),
+        hair_style=str(rng.choice(_STYLES[bearded])) if rng.random() < _HAIRY else "",
     )
 
 
