@@ -24,7 +24,7 @@ from relit.render.occlusion import ambient_occlusion, light_transfer, multiple_b
 from relit.render.portrait import tonemap_srgb
 from relit.render.render import render_fit, render_head
 from relit.render.scatter import _profile, scatter
-from relit.render.shade import Surface, shade, specular_visibility
+from relit.render.shade import Surface, relief_masking, shade, specular_visibility
 from relit.render.shadows import sun_visibility
 from relit.types import Head, ReflectanceMaps
 from test_render_rasterise import sphere
@@ -301,3 +301,10 @@ def test_the_centre_of_a_turned_eyeball_is_found(model):
     gaze = torch.tensor([[0.3, -0.2], [-0.1, 0.25]])
     posed = posed_vertices(model, model.mean, torch.zeros(52), gaze)
     assert torch.allclose(posed_eye_centres(model, posed), eye_centres(model, model.mean), atol=2e-5)
+
+
+def test_the_outline_of_skin_does_not_glow_but_wet_eyes_may():
+    cosine = torch.linspace(0.02, 1, 50)
+    skin, wet = relief_masking(cosine, torch.full((50,), 0.5)), relief_masking(cosine, torch.full((50,), 0.09))
+    assert (skin.diff() > 0).all() and skin.max() <= 1 and skin[-1] == 1
+    assert skin[0] < 0.2 and skin[cosine > 0.6].min() > 0.9 and wet[cosine > 0.1].min() > 0.99

@@ -77,7 +77,7 @@ def _used_vertices(triangles: Tensor, fragments: Fragments, count: int) -> Tenso
 def vertex_light(
     normals: Tensor, normals_before: Tensor, towards_eye: Tensor, lighting: Lighting, transfer: Tensor
 ) -> Tensor:
-    """(V, 7): irradiance over pi, specular radiance, and 1; the shading of `relit.render.shade` with constant gloss.
+    """(V, 7): irradiance over pi, specular radiance, and 1; that of `relit.render.shade` with constant gloss, no relief.
 
     Directional lights cast no shadows here.
     """
