@@ -8,7 +8,7 @@ from fixtures_head import synthetic_head
 from relit.appearance.lighting import uniform_lighting
 from relit.geometry.uv import rasterise_uv
 from relit.head.assemble import assemble_head
-from relit.head.eyes import BROWN, DARKEST, SHADE, iris_colour, paint_eyes
+from relit.head.eyes import BROWN, DARKEST, REFLECTED, SHADE, iris_colour, paint_eyes
 from relit.head.mouth import paint_mouth
 from relit.head.occlusion import bake_eyes_and_mouth
 from relit.models.head import EYE_UV_CENTRES, EYE_UV_RADIUS, PARTS, expression_morphs, load_head_model, neutral_vertices
@@ -35,7 +35,7 @@ def with_irises(radius_px: float, colour: torch.Tensor):
         opening = torch.stack([2.2 * angle.cos(), 1.3 * angle.sin()], 1) * radius_px
         points[list(edge)] = middle + opening
         distance = ((x - centre[0]) ** 2 + (y - centre[1]) ** 2).sqrt()
-        picture[distance < radius_px] = colour * SHADE * fit.exposure
+        picture[distance < radius_px] = (colour + REFLECTED) * SHADE * fit.exposure
         picture[distance < 0.4 * radius_px] = 0.004
         spot = ((x - centre[0] - 0.5 * radius_px) ** 2 + (y - centre[1] + 0.4 * radius_px) ** 2).sqrt()
         picture[spot < 0.15 * radius_px] = 1.0

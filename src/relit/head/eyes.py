@@ -25,6 +25,7 @@ RING = (0.40, 0.70)  # of the detected radius, which lies outside the iris: betw
 SHADE = 0.8  # part of the light that lids and lashes let through to the iris
 BROWN = torch.tensor([0.06, 0.028, 0.014])  # the commonest iris colour, where the photo does not tell
 FLESH = (0.58, 0.33, 0.28)  # of the inner corner of the eye and the inside of the lids
+REFLECTED = 0.01  # as an albedo: what the cornea (F0 0.025) sends back of surroundings darker than the light
 DARKEST, LIGHTEST, FLOOR = 0.02, 0.35, 0.003  # mean of the darkest iris, lightest and least albedo of a channel
 
 
@@ -45,7 +46,8 @@ def iris_colour(observation: Observation, fit: FaceFit) -> Float[Tensor, "3"] | 
         colour = colours[(light >= low) & (light <= high)].median(0).values
         ahead = gaze_rotation(fit.gaze_rad[side])[:, 2]
         irradiance = SHADE * diffuse_irradiance(fit.lighting.sh, ahead).clamp_min(1e-2)
-        albedo = (colour / fit.exposure * math.pi / irradiance).clamp(FLOOR, LIGHTEST)
+        seen = colour / fit.exposure * math.pi / irradiance
+        albedo = (seen - REFLECTED).clamp(FLOOR, LIGHTEST)
         # hardly any light comes back from the darkest irises: what is seen is a reflection, and they are brown
         certain = (albedo.mean() / DARKEST).clamp_max(1)
         hue = certain * albedo / albedo.mean() + (1 - certain) * BROWN / BROWN.mean()
