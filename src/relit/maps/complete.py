@@ -16,6 +16,7 @@ FAR_PULL = 0.06  # per octave: how fast the continuation tends to the person's m
 TONE_WIDTH = 0.006  # of the map: the continuation starts from means over this distance
 BANDS_MM = (0.2, 0.4, 0.8, 1.6, 3.2)  # scales of skin detail; the noise's cells are wider by CELL
 CELL = 3.5
+STRONGEST = 0.03  # standard deviation of a band in log albedo: more is wrinkles or noise of the photo
 
 
 def complete(
@@ -68,7 +69,7 @@ def _detail(known: np.ndarray, certain: np.ndarray, position_mm: np.ndarray, mis
     for index, band_mm in enumerate(BANDS_MM):
         coarser = _blurred(finer, band_mm, scale)
         # the middle of the distribution: wrinkles and moles are not texture
-        deviation = 1.3 * np.median(np.abs(finer - coarser)[inside][::5], 0)
+        deviation = np.minimum(1.3 * np.median(np.abs(finer - coarser)[inside][::5], 0), STRONGEST)
         result += solid_noise(points, CELL * band_mm, 16 * seed + index)[:, None] * deviation
         finer = coarser
     return result

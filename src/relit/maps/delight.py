@@ -32,7 +32,7 @@ class Kept(NamedTuple):
     hue: float
 
 
-KEPT_BROAD = Kept(bright=0.35, dark=0.9, hue=0.3)
+KEPT_BROAD = Kept(bright=0.35, dark=0.6, hue=0.3)
 KEPT_FINE = Kept(bright=0.8, dark=0.65, hue=0.7)
 
 

@@ -10,10 +10,11 @@ from relit.geometry.uv import dilate
 from relit.maps.bare_skin import SIDE, find_bare_skin
 from relit.maps.complete import complete
 from relit.maps.delight import delight
+from relit.maps.folds import fold_darkening
 from relit.maps.infer import infer_surface
 from relit.maps.solid_noise import solid_noise
-from relit.maps.unwrap import texels, unwrap, view_of
-from relit.models.head import HeadModel, neutral_vertices
+from relit.maps.unwrap import smoothstep, texels, unwrap, view_of
+from relit.models.head import HeadModel, neutral_vertices, posed_vertices
 from relit.models.regions import region_masks
 from relit.models.skin import load_skin_model, skin_albedo
 from relit.render.occlusion import ambient_occlusion, light_transfer
@@ -22,6 +23,8 @@ from relit.types import FaceFit, Observation, ReflectanceMaps
 
 SMOOTH_SIDE = 512  # texels: enough for what varies no faster than the mesh
 MARKED = ("brows", "lips", "eyelids", "nostrils", "beard")  # not of the plain colour of skin
+KEPT_FOLDS = 0.45  # of the darkness of wrinkles, which is mostly shading: the relief brings that back
+MOVED_MM = (1.0, 6.0)  # movement by the photo's expression between its own folds kept and left out
 STUBBLE = 0.45  # how far shaved hair takes the scalp from the colour of skin to that of hair
 STUBBLE_MM, STUBBLE_CONTRAST = 0.7, 0.16
 
@@ -63,13 +66,18 @@ def build_maps(
         step(index + 1, total)
     position_mm = 1000 * interpolate(model.mean, model.triangles, fragments)
     ratio = complete(weighted / weight.clamp_min(1e-8)[..., None], confidence, position_mm, plain, seed)
+    folds = torch.from_numpy(fold_darkening(ratio.mean(-1).numpy())) * hued
+    moved = smoothstep(*MOVED_MM, 1000 * interpolate(_movement(model, fits)[:, None], model.triangles, fragments)[..., 0])
+    folds_taken = folds * (1 - KEPT_FOLDS * (1 - moved))
+    ratio = ratio + folds_taken[..., None]
     strip = sum(masks[name] for name in ("eyes", "teeth", "tongue", "cavities")).clamp(0, 1)
     albedo = base * (ratio * (1 - strip)[..., None]).exp()
     if hair:
         albedo = _with_stubble(albedo, torch.stack(hair).mean(0), masks["scalp"] * (1 - confidence), position_mm, seed)
     albedo = albedo.clamp(0, 1)
     step(len(fits) + 1, total)
-    surface = infer_surface(albedo, confidence, seed)
+    # wrinkles go on as relief; the folds of an expression go with it
+    surface = infer_surface(albedo * (-folds_taken * (1 - moved)).exp()[..., None], confidence, seed)
     step(len(fits) + 2, total)
     occlusion = _occlusion(model, fits[0], size)
     step(total, total)
@@ -93,6 +101,13 @@ def _with_stubble(albedo: Tensor, hair: Tensor, scalp: Tensor, position_mm: Tens
     result = albedo.clone()
     result[grown] = albedo[grown].clamp_min(1e-3) ** (1 - amount) * hair.clamp_min(0.01) ** amount
     return result
+
+
+def _movement(model: HeadModel, fits: tuple[FaceFit, ...]) -> Tensor:
+    """(V,) metres, the farthest that an expression of the photos takes each vertex."""
+    neutral = neutral_vertices(model, fits[0].identity, fits[0].vertex_offset)
+    posed = [posed_vertices(model, neutral, fit.expression, torch.zeros(2, 2)) for fit in fits]
+    return torch.stack([(vertices - neutral).norm(dim=-1) for vertices in posed]).amax(0)
 
 
 def _occlusion(model: HeadModel, fit: FaceFit, size: tuple[int, int]) -> Tensor:

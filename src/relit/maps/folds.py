@@ -1,0 +1,49 @@
+"""Dark lines of wrinkles and folds in an albedo: shading that belongs to the relief, not to the skin."""
+
+import math
+
+import cv2
+import numpy as np
+
+from relit.maps.mesostructure import face_texel_mm
+
+GRID_MM = 0.6  # of the working picture
+LENGTH_MM = 9.0  # what is as dark over this length is a line; moles and freckles are shorter
+WIDTH_MM = 8.0  # widest line
+DIRECTIONS = 8
+SLIGHT = 0.02  # log brightness: texture is no fold
+
+
+def fold_darkening(light: np.ndarray) -> np.ndarray:
+    """(H, W) >= 0 how much dark lines take from the log brightness of the skin.
+
+    Args:
+        light: (H, W) log brightness in the UV layout.
+
+    Source: closings by line segments, whose minimum over directions fills what is short in any direction and leaves
+    lines: Soille & Talbot 2001, "Directional morphological filtering".
+    """
+    height, width = light.shape
+    across, along = face_texel_mm(height, width)
+    size = round(width * across / GRID_MM), round(height * along / GRID_MM)
+    reduced = cv2.resize(light, size, interpolation=cv2.INTER_AREA)
+    lines = np.min([cv2.morphologyEx(reduced, cv2.MORPH_CLOSE, kernel) for kernel in _segments()], 0)
+    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (_odd(WIDTH_MM),) * 2)
+    depth = np.maximum(cv2.morphologyEx(lines, cv2.MORPH_CLOSE, disc) - lines - SLIGHT, 0)
+    return cv2.resize(cv2.GaussianBlur(depth, (0, 0), 0.7), (width, height), interpolation=cv2.INTER_LINEAR)
+
+
+def _segments() -> list[np.ndarray]:
+    """Line segments in all directions, as kernels."""
+    side = _odd(LENGTH_MM)
+    half = side // 2
+    kernels = []
+    for angle in np.arange(DIRECTIONS) * math.pi / DIRECTIONS:
+        tip = round(half * math.cos(angle)), round(half * math.sin(angle))
+        ends = [(half + sign * tip[0], half + sign * tip[1]) for sign in (-1, 1)]
+        kernels.append(cv2.line(np.zeros((side, side), np.uint8), *ends, 1))
+    return kernels
+
+
+def _odd(length_mm: float) -> int:
+    return round(length_mm / GRID_MM) | 1
