@@ -16,6 +16,7 @@ from relit.geometry.mesh import vertex_normals
 from relit.maps.bare_skin import SIDE, find_bare_skin
 from relit.maps.complete import complete
 from relit.maps.delight import delight
+from relit.maps.folds import fold_darkening
 from relit.maps.maps import build_maps
 from relit.maps.solid_noise import solid_noise
 from relit.maps.unwrap import texels, unwrap, view_of
@@ -252,3 +253,18 @@ def test_maps_of_a_photo_are_physical_and_do_not_depend_on_the_order_of_photos()
     again = build_maps(model, (side, front), (fit_side, fit), (256, 256))
     assert torch.allclose(one.diffuse_albedo, again.diffuse_albedo, atol=2e-2)
     assert one.confidence.mean() > 0.1
+
+
+def test_dark_lines_are_folds_and_moles_are_not():
+    light = np.zeros((512, 512), np.float32)
+    light[200, 200:300] = light[201, 200:300] = -0.5  # a wrinkle
+    light[240:244, 240:243] = -0.5  # a mole
+    light[280:286, 200:300] = -0.5  # a brow
+    skin = np.ones_like(light)
+    skin[280:286, 200:300] = 0
+    darkening = fold_darkening(light, skin)
+    assert darkening[200:202, 210:290].mean() > 0.3
+    assert darkening[236:248, 236:248].max() < 0.05
+    assert darkening[275:291, 195:305].max() < 0.05
+    assert np.abs(fold_darkening(light[:, ::-1].copy(), skin[:, ::-1].copy())[:, ::-1] - darkening).max() < 0.05
+    assert darkening.min() >= 0 and fold_darkening(np.zeros_like(light), skin).max() == 0

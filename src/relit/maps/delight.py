@@ -20,6 +20,7 @@ REDDER, YELLOWER, WIDER_HUE = (-0.10, 0.26), (-0.12, 0.14), 2.0
 GLOSS_WIDTH = 0.0015  # of the map's width: colours are noisier than lightness
 HUELESS = (0.03, 0.3)  # share of white in the darkest channel from which the photo's hue is replaced
 DROWNED = (0.4, 0.8)  # share of white between no doubt and full doubt
+TEETH_RIM = 0.006  # of the map's width: how near to teeth lips are mixed with them
 GAP = (0.5, 0.9)  # log ratio below the lips' median between no doubt and full doubt
 BROAD, FINE = 0.035, 0.012  # of the map's width: scales at which left-over light is told from skin
 
@@ -63,7 +64,8 @@ def delight(
     albedo = diffuse_radiance(seen) * math.pi / seen.irradiance.clamp_min(floor)
     albedo, share = _without_gloss(albedo, base, seen.confidence * plain)
     albedo, share_of_lips = _without_gloss(albedo, base, seen.confidence * lips)
-    drowned = smoothstep(*DROWNED, torch.maximum(share, share_of_lips))
+    teeth = torch.from_numpy(cv2.dilate(share_of_lips.numpy(), np.ones((max(1, round(TEETH_RIM * base.shape[1])),) * 2)))
+    drowned = smoothstep(*DROWNED, torch.maximum(share, teeth * lips))
     clipped = torch.maximum(smoothstep(*CLIPPED, seen.radiance.amax(-1)) * 0.8, drowned)
     dark = 1 - smoothstep(floor * 0.8, floor * 2.5, seen.irradiance.amin(-1))
     ratio = (albedo.clamp_min(2e-3) / base.clamp_min(5e-3)).log()

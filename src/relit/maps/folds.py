@@ -6,19 +6,22 @@ import cv2
 import numpy as np
 
 from relit.maps.mesostructure import face_texel_mm
+from relit.maps.pyramid import fill
 
 GRID_MM = 0.6  # of the working picture
 LENGTH_MM = 9.0  # what is as dark over this length is a line; moles and freckles are shorter
-WIDTH_MM = 8.0  # widest line
+WIDTH_MM = 11.0  # widest line
+RIM_MM = 1.5  # brows and lips reach this far beyond their masks
 DIRECTIONS = 8
 SLIGHT = 0.02  # log brightness: texture is no fold
 
 
-def fold_darkening(light: np.ndarray) -> np.ndarray:
+def fold_darkening(light: np.ndarray, skin: np.ndarray) -> np.ndarray:
     """(H, W) >= 0 how much dark lines take from the log brightness of the skin.
 
     Args:
         light: (H, W) log brightness in the UV layout.
+        skin: (H, W) in [0, 1] where darkness may be that of a fold; elsewhere (brows, lips) it is a feature.
 
     Source: closings by line segments, whose minimum over directions fills what is short in any direction and leaves
     lines: Soille & Talbot 2001, "Directional morphological filtering".
@@ -26,10 +29,14 @@ def fold_darkening(light: np.ndarray) -> np.ndarray:
     height, width = light.shape
     across, along = face_texel_mm(height, width)
     size = round(width * across / GRID_MM), round(height * along / GRID_MM)
-    reduced = cv2.resize(light, size, interpolation=cv2.INTER_AREA)
+    reduced, plain = (cv2.resize(values, size, interpolation=cv2.INTER_AREA) for values in (light, skin))
+    plain = cv2.erode(plain, np.ones((_odd(2 * RIM_MM),) * 2))
+    certain = (plain > 0.25).astype(np.float32)
+    reduced = fill(reduced[..., None].repeat(3, -1), certain, np.zeros(3, np.float32), 0.0)[..., 0]
     lines = np.min([cv2.morphologyEx(reduced, cv2.MORPH_CLOSE, kernel) for kernel in _segments()], 0)
     disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (_odd(WIDTH_MM),) * 2)
     depth = np.maximum(cv2.morphologyEx(lines, cv2.MORPH_CLOSE, disc) - lines - SLIGHT, 0)
+    depth *= cv2.GaussianBlur(plain, (0, 0), 0.5 * RIM_MM / GRID_MM)
     return cv2.resize(cv2.GaussianBlur(depth, (0, 0), 0.7), (width, height), interpolation=cv2.INTER_LINEAR)
 
 

@@ -23,7 +23,9 @@ from relit.types import FaceFit, Observation, ReflectanceMaps
 
 SMOOTH_SIDE = 512  # texels: enough for what varies no faster than the mesh
 MARKED = ("brows", "lips", "eyelids", "nostrils", "beard")  # not of the plain colour of skin
-KEPT_FOLDS = 0.45  # of the darkness of wrinkles, which is mostly shading: the relief brings that back
+# Of the darkness of wrinkles and of an expression's folds: it is mostly shading, which the relief brings back, but a
+# likeness also lives on it.
+KEPT_FOLDS = (0.7, 0.35)
 MOVED_MM = (1.0, 6.0)  # movement by the photo's expression between its own folds kept and left out
 STUBBLE = 0.45  # how far shaved hair takes the scalp from the colour of skin to that of hair
 STUBBLE_MM, STUBBLE_CONTRAST = 0.7, 0.16
@@ -49,7 +51,7 @@ def build_maps(
     base = _enlarged(skin_albedo(load_skin_model(), fits[0].albedo), size)
     masks = region_masks(*size)
     plain = 1 - torch.stack([masks[name] for name in MARKED]).amax(0)
-    hued = torch.maximum(plain, 0.6 * masks["beard"] * (1 - masks["lips"]))
+    hued = torch.stack([plain, 0.6 * masks["beard"] * (1 - masks["lips"]), 0.4 * masks["eyelids"]]).amax(0)
     weighted, weight, confidence, hair = torch.zeros(*size, 3), torch.zeros(size), torch.zeros(size), []
     for index, (observation, fit) in enumerate(zip(observations, fits, strict=True)):
         view = view_of(model, fit)
@@ -66,9 +68,9 @@ def build_maps(
         step(index + 1, total)
     position_mm = 1000 * interpolate(model.mean, model.triangles, fragments)
     ratio = complete(weighted / weight.clamp_min(1e-8)[..., None], confidence, position_mm, plain, seed)
-    folds = torch.from_numpy(fold_darkening(ratio.mean(-1).numpy())) * hued
+    folds = torch.from_numpy(fold_darkening(ratio.mean(-1).numpy(), hued.numpy()))
     moved = smoothstep(*MOVED_MM, 1000 * interpolate(_movement(model, fits)[:, None], model.triangles, fragments)[..., 0])
-    folds_taken = folds * (1 - KEPT_FOLDS * (1 - moved))
+    folds_taken = folds * (1 - KEPT_FOLDS[0] - (KEPT_FOLDS[1] - KEPT_FOLDS[0]) * moved)
     ratio = ratio + folds_taken[..., None]
     strip = sum(masks[name] for name in ("eyes", "teeth", "tongue", "cavities")).clamp(0, 1)
     albedo = base * (ratio * (1 - strip)[..., None]).exp()
