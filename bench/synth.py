@@ -6,12 +6,13 @@ compile kernels, are left out.
 
 import argparse
 import json
+import os
 import tempfile
 import time
 from contextlib import contextmanager
 from pathlib import Path
 
-from relit.synth.sample import KINDS, Order
+from relit.synth.sample import KINDS, Order, make_sample
 from relit.synth.writer import write_dataset
 
 
@@ -34,6 +35,17 @@ def rate(kind: str, count: int, workers: int) -> float:
     return count / (clock.times[-1] - clock.times[-1 - count])
 
 
+def cpu_seconds(kind: str, count: int) -> float:
+    """Processor seconds per sample of one process: what the rate comes to on free cores, whatever else is running."""
+    order = Order(kind, count + 3)
+    for index in range(3):
+        make_sample(order, index)
+    start = time.process_time()
+    for index in range(3, count + 3):
+        make_sample(order, index)
+    return (time.process_time() - start) / count
+
+
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -42,8 +54,9 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=24)
     given = parser.parse_args()
     for kind in given.kind or KINDS:
-        found = rate(kind, given.count, given.workers)
-        print(json.dumps({"kind": kind, "workers": given.workers, "samples_per_second": round(found, 2)}))
+        found = {"kind": kind, "workers": given.workers, "cpu_seconds_per_sample": round(cpu_seconds(kind, 8), 3)}
+        found["samples_per_second"] = round(rate(kind, given.count, given.workers), 2)
+        print(json.dumps({**found, "load": round(os.getloadavg()[0], 1)}), flush=True)
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from relit.geometry.camera import camera_centre, look_at_face
 from relit.geometry.transforms import rigid, rotation_from_vector
 from relit.types import Camera
 
+_STEPS, _BRIGHTEST = 1 << 14, 2.0  # of the table of the tone curve; brighter is white
 METERED, ADAPTATION = 0.25, 0.4  # skin luminance that needs no correction, and how far cameras correct
 
 
@@ -106,8 +107,7 @@ def developed(linear: np.ndarray, shot: Shot, rng: np.random.Generator) -> np.nd
     noise *= np.sqrt(shot.shot_noise * np.clip(picture, 0, 1.2) * gains + shot.read_noise**2)
     grey = noise.mean(-1, keepdims=True)
     noise = grey + cv2.GaussianBlur(noise - grey, (0, 0), shot.chroma_smoothing_px)
-    coded = srgb_from_linear(torch.from_numpy(np.clip(_rolled_off(picture + noise), 0, 1))).numpy()
-    coded = coded + shot.contrast * 0.35 * np.sin(2 * np.pi * (coded - 0.5)) / np.pi * coded.clip(0, 1) ** 0.5
+    coded = _tone_curve(shot.contrast)[(np.clip(picture + noise, 0, _BRIGHTEST) * (_STEPS / _BRIGHTEST)).astype(np.int32)]
     level = coded @ np.array([0.2126, 0.7152, 0.0722], np.float32)
     coded = level[..., None] + shot.saturation * (coded - level[..., None])
     if shot.rescale < 1:
@@ -119,7 +119,14 @@ def developed(linear: np.ndarray, shot: Shot, rng: np.random.Generator) -> np.nd
     return np.round(255 * np.clip(coded, 0, 1)).astype(np.uint8)
 
 
-def _rolled_off(picture: np.ndarray) -> np.ndarray:
-    """Highlights bent towards white instead of cut: what the tone curve of every camera does above three quarters."""
-    over = np.clip(picture - 0.75, 0, None)
-    return np.where(picture > 0.75, 0.75 + 0.25 * (1 - np.exp(-over / 0.35)), picture)
+def _tone_curve(contrast: float) -> np.ndarray:
+    """(_STEPS + 1,) display value of linear values from 0 to _BRIGHTEST.
+
+    Highlights are bent towards white instead of cut, as the curve of every camera does above three quarters; then sRGB,
+    and a swing about the middle for contrast.
+    """
+    linear = (np.arange(_STEPS + 1, dtype=np.float32) + 0.5) * (_BRIGHTEST / _STEPS)
+    over = np.clip(linear - 0.75, 0, None)
+    linear = np.where(over > 0, 0.75 + 0.25 * (1 - np.exp(-over / 0.35)), linear)
+    coded = srgb_from_linear(torch.from_numpy(linear)).numpy()
+    return (coded + contrast * 0.35 * np.sin(2 * np.pi * (coded - 0.5)) / np.pi * coded**0.5).astype(np.float32)

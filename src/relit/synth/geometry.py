@@ -6,9 +6,10 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
+from relit.appearance.harmonics import BAND, cosine_lobe, sh_basis
 from relit.geometry.mesh import vertex_normals
 from relit.models.head import PARTS, HeadModel, expression_morphs, load_head_model, posed_vertices
-from relit.render.occlusion import ambient_occlusion, light_transfer
+from relit.render.occlusion import ambient_occlusion, light_transfer, transfer_at
 from relit.synth.subject import Subject, neutral_of
 
 RAYS = 64  # per vertex; their noise, 1.6 % of the visibility, differs from subject to subject
@@ -39,9 +40,12 @@ def pose(subject: Subject, model: HeadModel, rays: int = RAYS, inside: bool = Fa
     vertices = posed_vertices(model, neutral, expression, gaze, morphs)
     shadowed, dark = _shadowed()
     traced = shadowed | dark if inside else shadowed
-    transfer = light_transfer(vertices, model.triangles, 0.0, rays, traced)
-    transfer[dark & ~traced] = 0
-    return Posed(neutral, morphs, vertices, vertex_normals(vertices, model.triangles), transfer)
+    normals = vertex_normals(vertices, model.triangles)
+    transfer = sh_basis(normals) * cosine_lobe()[BAND]  # of an open surface
+    transfer[dark] = 0
+    mesh = (vertices, model.triangles, 1.0)
+    transfer[traced] = transfer_at(vertices[traced], normals[traced], (mesh,), rays)
+    return Posed(neutral, morphs, vertices, normals, transfer)
 
 
 @lru_cache(maxsize=1)

@@ -28,10 +28,16 @@ def with_hair(albedo: np.ndarray, subject: Subject, here: Layout) -> np.ndarray:
         (_scalp(subject, here), subject.hair_colour),
     ):
         albedo = albedo + coverage[..., None] * (colour - albedo)
+    if not subject.marks.shave_shadow:
+        return albedo
     # hair below the surface of a shaved skin looks grey-blue: its shadow is mixed on a log scale and loses red most
-    shadow = subject.marks.shave_shadow * _beard(subject, here)[..., None] * np.array([0.24, 0.19, 0.15], np.float32)
-    darker = np.log(np.maximum(albedo, 1e-3)) - np.log(np.maximum(subject.hair_colour, 1e-3))
-    return albedo * np.exp(-shadow * np.clip(darker, 0, 2.5) / 2.0)
+    beard = _beard(subject, here)
+    at = beard > 0.01
+    skin = albedo[at]
+    darker = np.log(np.maximum(skin, 1e-3) / np.maximum(subject.hair_colour, 1e-3))
+    shadow = subject.marks.shave_shadow * beard[at][:, None] * np.array([0.24, 0.19, 0.15], np.float32)
+    albedo[at] = skin * np.exp(-shadow * np.clip(darker, 0, 2.5) / 2.0)
+    return albedo
 
 
 def _beard(subject: Subject, here: Layout) -> np.ndarray:

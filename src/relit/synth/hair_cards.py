@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from relit.appearance.lighting import diffuse_irradiance, prefilter, specular_radiance
-from relit.geometry.camera import camera_centre, project, scaled
+from relit.geometry.camera import camera_centre, project
 from relit.geometry.mesh import vertex_normals
 from relit.models.head import HeadModel
 from relit.models.registry import load_tensors
@@ -23,6 +23,7 @@ LEAST_GAP_M = 0.004  # from the skin below
 F0, ROUGHNESS = 0.046, 0.42  # keratin, refractive index 1.55
 _ROOT_SHADE = 0.35  # light that reaches hair next to the skin, against the outermost
 _DEPTH_M = 0.03  # over which it rises
+_SHADE_M = 0.012  # how far hair dims the skin beside it
 
 
 @dataclass(frozen=True)
@@ -111,22 +112,13 @@ def drawn_hair(
     return picture
 
 
-def over_head(
-    head: Tensor, style: Style, vertices: Tensor, colour: np.ndarray, camera: Camera, lighting: Lighting, depth: Tensor
-) -> tuple[Tensor, np.ndarray]:
-    """The head's picture (H, W, 4) with hair over it and its shade on the skin beside, and the hair's coverage.
-
-    Args:
-        depth: of the head at twice the size of the picture.
-    """
-    fine = drawn_hair(style, vertices, colour, scaled(camera, 2), lighting, depth)
-    height, width = head.shape[:2]
-    hair = cv2.resize(fine, (width, height), interpolation=cv2.INTER_AREA)
-    coverage = hair[..., 3]
-    reach = max(1.0, 0.012 * float(camera.focal_px) / float(camera.camera_from_head[2, 3]))
-    beside = cv2.GaussianBlur(coverage, (0, 0), reach)
-    shaded = head.numpy() * np.dstack([1 - 0.45 * beside[..., None].repeat(3, 2), np.ones_like(coverage)])
-    return torch.from_numpy((shaded * (1 - coverage[..., None]) + hair).astype(np.float32)), coverage
+def over_head(head: np.ndarray, hair: np.ndarray, camera: Camera) -> np.ndarray:
+    """The head's picture (H, W, 4) with hair (H, W, 4) over it and its shade on the skin beside."""
+    coverage = hair[..., 3:]
+    reach = max(1.0, _SHADE_M * float(camera.focal_px) / float(camera.camera_from_head[2, 3]))
+    beside = cv2.GaussianBlur(coverage, (0, 0), reach)[..., None]
+    shaded = np.concatenate([head[..., :3] * (1 - 0.45 * beside), head[..., 3:]], -1)
+    return (shaded * (1 - coverage) + hair).astype(np.float32)
 
 
 @njit(cache=True)
@@ -166,6 +158,6 @@ def _blend(triangles, pixels, uv, radiance, texture, depth, out):
                 for channel in range(3):
                     value = strand * (a * radiance[i, channel] + b * radiance[j, channel] + c * radiance[k, channel])
                     shine = a * radiance[i, channel + 3] + b * radiance[j, channel + 3] + c * radiance[k, channel + 3]
-                    value += strand * strand * strand * shine
+                    value += strand * shine
                     out[row, column, channel] += cover * (value - out[row, column, channel])
                 out[row, column, 3] += cover * (1 - out[row, column, 3])

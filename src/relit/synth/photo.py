@@ -12,17 +12,17 @@ from torch.nn.functional import normalize
 from relit.geometry.camera import project, scaled
 from relit.models.head import load_head_model
 from relit.models.regions import REGIONS
-from relit.render.portrait import over, render_posed
+from relit.render.portrait import render_posed
 from relit.render.rasterise import interpolate, rasterise, sample
 from relit.synth.camera import Shot, camera_of, developed
 from relit.synth.geometry import Posed
-from relit.synth.hair_cards import load_style, over_head, worn
+from relit.synth.hair_cards import drawn_hair, load_style, over_head, worn
 from relit.synth.layout import layout
 from relit.synth.light import Scene
 from relit.synth.subject import Subject
 from relit.types import Camera, ReflectanceMaps
 
-SUPERSAMPLE = 2
+OVERSAMPLED = 1.375  # along each edge; silhouettes are smoothed besides
 _LABEL_SIZE = 512
 
 
@@ -47,16 +47,17 @@ def photograph(
     """The photograph (size x size) of a posed subject in a scene, with its hair."""
     model = load_head_model()
     camera = camera_of(shot, (size, size))
-    rgba = render_posed(maps, posed.vertices, posed.transfer, camera, scene.lighting, SUPERSAMPLE)
-    hair = np.zeros((size, size), np.float32)
+    fine = scaled(camera, OVERSAMPLED)
+    rgba = render_posed(maps, posed.vertices, posed.transfer, fine, scene.lighting, 1).numpy()
+    hair = np.zeros(rgba.shape[:2], np.float32)
     if subject.hair_style:
         style = load_style(subject.hair_style)
-        fine = scaled(camera, 2)
         depth = rasterise(project(fine, posed.vertices), model.triangles, fine.size_px).depth
-        strands = worn(style, model, posed)
-        rgba, hair = over_head(rgba, style, strands, subject.hair_colour, camera, scene.lighting, depth)
-    backdrop = torch.from_numpy(backdrop_of(scene, camera, float(rng.uniform(1.0, 14.0))))
-    linear = over(rgba, backdrop)[..., :3].numpy()
+        strands = drawn_hair(style, worn(style, model, posed), subject.hair_colour, fine, scene.lighting, depth)
+        rgba, hair = over_head(rgba, strands, fine), strands[..., 3]
+    rgba, hair = (cv2.resize(x, (size, size), interpolation=cv2.INTER_AREA) for x in (rgba, hair))
+    backdrop = backdrop_of(scene, camera, float(rng.uniform(1.0, 14.0)))
+    linear = rgba[..., :3] + (1 - rgba[..., 3:]) * backdrop
     fragments = rasterise(project(camera, posed.vertices), model.triangles, (size, size))
     seen = fragments.triangle >= 0
     attributes = torch.cat([model.uv, posed.normals[model.render_vertex]], 1)
@@ -65,7 +66,7 @@ def photograph(
     at = (uv.numpy() * _LABEL_SIZE).astype(int).clip(0, _LABEL_SIZE - 1)
     return Photograph(
         picture=developed(np.ascontiguousarray(linear), shot, rng),
-        coverage=rgba[..., 3].numpy(),
+        coverage=rgba[..., 3],
         hair=hair,
         part=part.numpy().astype(np.uint8),
         region=np.where(seen.numpy(), region_labels()[at[..., 1], at[..., 0]], 0).astype(np.uint8),

@@ -27,7 +27,10 @@ PHOTO_PX = 512
 PHOTO_MAPS = 768  # size of the maps that a photo is rendered from
 _SHOT, _SCENE, _DEVELOP = 40, 41, 42  # purposes of random numbers
 F0_SCALE, MICRON_ZERO, POSITION_ORIGIN_M, POSITION_SPAN_M, DEPTH_SPAN_M = 0.08, 32768, -0.25, 0.5, 4.0
-_PNG = [cv2.IMWRITE_PNG_COMPRESSION, 1, cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_HUFFMAN_ONLY]
+# Run lengths and one fixed filter: half the time of the default, a few per cent larger.
+_PNG = [cv2.IMWRITE_PNG_COMPRESSION, 1, cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE]
+if hasattr(cv2, "IMWRITE_PNG_FILTER"):  # OpenCV 4.11 and later
+    _PNG += [cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_SUB]
 _POSITION_STEP = 16  # 0.12 mm: finer digits would double the file
 PHOTO_RAYS = 128
 # How each file of a sample is coded; written beside the data.

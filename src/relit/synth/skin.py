@@ -61,9 +61,11 @@ def albedo_of(subject: Subject, here: Layout, pits: np.ndarray, folders: tuple[s
     albedo = np.exp(log)
     albedo = _with_makeup(with_hair(albedo, subject, here), subject, here)
     yellow = float(np.clip(subject.rng(3).normal(0.5, 0.6) + (subject.age_years - 40) / 40, 0, 2.5))
-    albedo *= _TEETH ** (here.masks["teeth"] * yellow)[..., None]
-    albedo = albedo * (1 + albedo**8) ** (-1 / 8)  # a soft ceiling at 1, as the statistical model has it
-    return np.clip(albedo, 0.004, 0.98).astype(np.float32)
+    teeth = here.masks["teeth"] > 0
+    albedo[teeth] *= _TEETH ** (here.masks["teeth"][teeth] * yellow)[:, None]
+    bright = albedo > 0.55  # a soft ceiling at 1, as the statistical model has it
+    albedo[bright] *= (1 + albedo[bright] ** 8) ** (-1 / 8)
+    return np.clip(albedo, 0.004, 0.98).astype(np.float32, copy=False)
 
 
 def reflectance_of(subject: Subject, here: Layout) -> tuple[np.ndarray, np.ndarray]:
