@@ -19,7 +19,7 @@ from relit.synth.camera import draw_shot
 from relit.synth.geometry import pose
 from relit.synth.hair_cards import drawn_hair, load_style, style_names, worn
 from relit.synth.layout import layout
-from relit.synth.photo import region_labels
+from relit.synth.photo import GARMENT, region_labels
 from relit.synth.sample import FILES, MICRON_ZERO, Order, make_sample
 from relit.synth.skin import maps_of
 from relit.synth.subject import draw_subject
@@ -139,7 +139,7 @@ def test_photos_and_their_labels_agree():
     more = coverage.astype(int) - hair  # what is covered by skin alone
     assert coverage[inside].min() > 200 and np.abs(more[outside]).max() <= 1 and more.min() >= -1
     eye = 1 + PARTS.index("left_eye")
-    assert (mask == 1).mean() > 0.1 and set(np.unique(mask)) <= set(range(len(PARTS) + 1)) and eye in mask
+    assert (mask == 1).mean() > 0.1 and set(np.unique(mask)) <= set(range(GARMENT + 1)) and eye in mask
     assert (region[mask == 0] == 0).all() and len(np.unique(region)) > 8
     assert region_labels().max() <= 18
 

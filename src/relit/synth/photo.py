@@ -10,11 +10,12 @@ import torch
 from torch.nn.functional import normalize
 
 from relit.geometry.camera import project, scaled
-from relit.models.head import load_head_model
+from relit.models.head import PARTS, load_head_model
 from relit.models.regions import REGIONS
 from relit.render.portrait import render_posed
 from relit.render.rasterise import interpolate, rasterise, sample
 from relit.synth.camera import Shot, camera_of, developed
+from relit.synth.garment import dressed
 from relit.synth.geometry import Posed
 from relit.synth.hair_cards import drawn_hair, load_style, over_head, worn
 from relit.synth.layout import layout
@@ -23,7 +24,9 @@ from relit.synth.subject import Subject
 from relit.types import Camera, ReflectanceMaps
 
 OVERSAMPLED = 1.375  # along each edge; silhouettes are smoothed besides
+GARMENT = len(PARTS) + 1
 _LABEL_SIZE = 512
+_GARMENT = 50  # purpose of random numbers
 
 
 @dataclass(frozen=True)
@@ -33,12 +36,12 @@ class Photograph:
     picture: np.ndarray  # (H, W, 3) uint8, before JPEG
     coverage: np.ndarray  # (H, W) [0, 1] of the head and its hair
     hair: np.ndarray  # (H, W) [0, 1] of hair before everything else
-    part: np.ndarray  # (H, W) uint8: 0 background, 1 + index into PARTS
+    part: np.ndarray  # (H, W) uint8: 0 background, 1 + index into PARTS, GARMENT where cloth covers the skin
     region: np.ndarray  # (H, W) uint8: 0 none, 1 + index into REGIONS, the strongest one
     uv: np.ndarray  # (H, W, 2) place in the layout, 0 on the background
     depth_m: np.ndarray  # (H, W) along the optical axis, 0 on the background
     normal: np.ndarray  # (H, W, 3) unit, head frame, without relief; 0 on the background
-    albedo: np.ndarray  # (H, W, 3) linear diffuse albedo
+    albedo: np.ndarray  # (H, W, 3) linear diffuse albedo, cloth included
 
 
 def photograph(
@@ -48,6 +51,7 @@ def photograph(
     model = load_head_model()
     camera = camera_of(shot, (size, size))
     fine = scaled(camera, OVERSAMPLED)
+    maps, cloth = dressed(maps, subject.rng(_GARMENT))
     rgba = render_posed(maps, posed.vertices, posed.transfer, fine, scene.lighting, 1).numpy()
     hair = np.zeros(rgba.shape[:2], np.float32)
     if subject.hair_style:
@@ -63,6 +67,8 @@ def photograph(
     attributes = torch.cat([model.uv, posed.normals[model.render_vertex]], 1)
     uv, normal = interpolate(attributes, model.render_triangles, fragments).split((2, 3), 2)
     part = torch.where(seen, model.part[fragments.triangle.clamp_min(0)] + 1, 0)
+    covered = sample(torch.from_numpy(cloth)[..., None], uv)[..., 0] > 0.5
+    part = torch.where(seen & covered, GARMENT, part)
     at = (uv.numpy() * _LABEL_SIZE).astype(int).clip(0, _LABEL_SIZE - 1)
     return Photograph(
         picture=developed(np.ascontiguousarray(linear), shot, rng),

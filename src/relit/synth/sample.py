@@ -47,7 +47,7 @@ CODING = {
     "visible.png": "what the camera sees * 255",
     "object_normal.png": "head frame, 127.5 + 127.5 n, without relief",
     "position.png": f"16 bit, head frame, (metres - {POSITION_ORIGIN_M}) / {POSITION_SPAN_M} * 65535; 0 outside",
-    "mask.png": f"0 background, 1 + index: {', '.join(PARTS)}",
+    "mask.png": f"0 background, 1 + index: {', '.join(PARTS)}, garment",
     "region.png": f"0 none, 1 + index: {', '.join(REGIONS)}",
     "coverage.png": "of head and hair * 255",
     "hair.png": "of hair before everything else * 255; mask and the labels below are those of the head behind it",
