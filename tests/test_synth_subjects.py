@@ -3,6 +3,7 @@
 import itertools
 from dataclasses import replace
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -101,6 +102,18 @@ def test_wrinkles_deepen_relief_and_hardly_change_the_colour(subjects):
     first, second = (maps_of(s, SIZE, torch.ones(SIZE, SIZE)) for s in (smooth, old))
     assert second.displacement_mm.std() > 1.2 * first.displacement_mm.std()
     assert (first.diffuse_albedo / second.diffuse_albedo).log().abs().mean() < 0.03
+
+
+def test_further_skins_teach_the_training_split_alone(tmp_path):
+    rng = np.random.default_rng(0)
+    spots = np.clip(120 + 14 * rng.standard_normal((256, 256, 3)), 0, 255).astype(np.uint8)
+    cv2.imwrite(str(tmp_path / "spots.png"), spots)
+    folders = (str(tmp_path),)
+    names, skins = atlas("train", SIZE, folders)
+    assert "spots" in names and skins[names.index("spots")].std() > 0
+    assert atlas("test", SIZE, folders)[0] == atlas("test", SIZE)[0]
+    with pytest.raises(InputError, match="holds no skins"):
+        atlas("train", SIZE, (str(tmp_path / "nowhere"),))
 
 
 def test_gradients_are_integrated_back_to_their_picture():

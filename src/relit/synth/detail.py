@@ -51,21 +51,25 @@ def atlas(split: str, size: int, folders: tuple[str, ...] = ()) -> tuple[tuple[s
         found[name] = (cv2.resize(pictures[name], shape, interpolation=method).astype(np.int16) - 128).astype(np.int8)
     if split == "train":
         for folder in folders:
-            found |= {name: cv2.resize(skin, shape, interpolation=cv2.INTER_AREA) for name, skin in _read(Path(folder))}
+            found |= {name: _as_codes(cv2.resize(own, shape, interpolation=cv2.INTER_AREA)) for name, own in _read(folder)}
     return tuple(found), np.stack(list(found.values()))
 
 
-def _read(folder: Path):
-    """Yields name and int8 detail at SIZE of each skin picture in a folder."""
-    from relit.models.skin_transfer import read_linear
-    from relit.synth.build_detail import _detail
+def _as_codes(detail: np.ndarray) -> np.ndarray:
+    return np.round(127 * detail / LIMIT).astype(np.int8)
 
-    pictures = [p for p in sorted(folder.glob("*")) if p.suffix.lower() in (".png", ".jpg", ".jpeg", ".webp")]
+
+def _read(folder: str):
+    """Yields name and detail at SIZE of each skin picture in a folder."""
+    from relit.models.skin_transfer import read_linear
+    from relit.synth.detail_source import calm, detail_of
+
+    pictures = [p for p in sorted(Path(folder).glob("*")) if p.suffix.lower() in (".png", ".jpg", ".jpeg", ".webp")]
     if not pictures:
         raise InputError(f"{folder} holds no skins; give a folder of albedo pictures in relit's UV layout")
     for path in pictures:
         skin = cv2.resize(read_linear(path), (SIZE, SIZE), interpolation=cv2.INTER_AREA)
-        yield path.stem, np.round(127 * _detail(skin, layout(SIZE)) / LIMIT).astype(np.int8)
+        yield path.stem, calm(detail_of(skin, layout(SIZE)), layout(SIZE))[0]
 
 
 def recombined(
