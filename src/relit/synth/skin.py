@@ -117,8 +117,10 @@ def _level(log: np.ndarray, subject: Subject, here: Layout) -> None:
     shift = wanted - np.median(log[plain][::3], axis=0)
     log += (here.part == 0)[..., None] * shift.astype(np.float32)
     # what is brighter than plain skin over centimetres is light left in the statistics
-    bright = np.clip((log - wanted).mean(-1), 0, None) * (here.part == 0) * (1 - here.masks["lips"])
-    log -= (bright - _BRIGHTER * np.tanh(bright / _BRIGHTER))[..., None]
+    over = log.mean(-1) - wanted.mean()
+    at = (over > 0) & (here.part == 0)
+    bright = over[at] * (1 - here.masks["lips"][at])
+    log[at] -= (bright - _BRIGHTER * np.tanh(bright / _BRIGHTER))[:, None]
     # the statistical model lets lips vanish: they stay darker and redder than all but very dark skin
     lips = log[here.masks["lips"] > 0.8].mean(0) - wanted
     wanted_lips = _PALEST_LIPS * np.clip((subject.ita_deg + 50) / 70, 0, 1)

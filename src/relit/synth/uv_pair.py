@@ -83,7 +83,8 @@ def light_texture(posed: Posed, maps: ReflectanceMaps, lighting: Lighting, shot:
         towards = normalize(camera_centre(camera) - position, dim=1)
         facing = (normal * towards).sum(1)
         read = lambda texture: texture.flatten(0, 1)[listed]  # noqa: E731
-        bend = lambda stored: _from_tangent_space(read(stored), normal, tangent)  # noqa: E731
+        along, up = _tangent_frame(normal, tangent)
+        bend = lambda stored: _from_tangent_space(read(stored), along, up, normal)  # noqa: E731
         wet = torch.tensor([WET_ROUGHNESS.get(name, 1.0) for name in PARTS])
         part = model.part[fragments.triangle[:, 0]]
         surface = Surface(
@@ -146,9 +147,13 @@ def _lit(posed: Posed, model: HeadModel, position: Tensor, normal: Tensor, light
     return torch.stack(lit, 1) if lit else torch.ones(len(position), 0)
 
 
-def _from_tangent_space(stored: Tensor, normal: Tensor, tangent: Tensor) -> Tensor:
+def _tangent_frame(normal: Tensor, tangent: Tensor) -> tuple[Tensor, Tensor]:
+    """(P, 3) each: the directions of increasing u and of decreasing v in the tangent plane."""
     along = normalize(tangent[:, :3] - (tangent[:, :3] * normal).sum(1, keepdim=True) * normal, dim=1)
-    up = torch.linalg.cross(normal, along) * tangent[:, 3:].sign()
+    return along, torch.linalg.cross(normal, along) * tangent[:, 3:].sign()
+
+
+def _from_tangent_space(stored: Tensor, along: Tensor, up: Tensor, normal: Tensor) -> Tensor:
     return normalize(stored[:, :1] * along + stored[:, 1:2] * up + stored[:, 2:] * normal, dim=1)
 
 
