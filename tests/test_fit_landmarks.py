@@ -5,14 +5,17 @@ from dataclasses import replace
 import pytest
 import torch
 
-from relit.fit.landmark_fit import fit_landmarks, landmark_residual_px
+from relit.fit.landmark_fit import LandmarkOptions, fit_landmarks, landmark_residual_px
 from relit.geometry.camera import camera_centre, look_at_face, project
 from relit.geometry.mesh import vertex_normals
 from relit.geometry.transforms import yaw_of
 from relit.models.head import ARKIT_NAMES, landmark_points, load_head_model, neutral_vertices, posed_vertices
+from relit.models.identity import identity_prior, load_identity_statistics
 from relit.types import Landmarks, Observation, Photo
 
 SIZE = (640, 640)
+PRIOR = identity_prior(load_identity_statistics())
+EXACT = LandmarkOptions(identity_trust=1.0)  # these landmarks have no error in common
 
 
 def seen(model, identity, expression, camera, focal_35mm=None, noise_px=0.0):
@@ -55,7 +58,7 @@ def test_pose_and_shape_are_found_again(model, yaw):
     expression[ARKIT_NAMES.index("mouthSmileLeft")] = 0.5
     camera = look_at_face(SIZE, distance_m=0.9, yaw_rad=yaw)
     observation, vertices = seen(model, identity, expression, camera, noise_px=0.3)
-    found = fit_landmarks(model, (observation,))
+    found = fit_landmarks(model, (observation,), PRIOR, EXACT)
     assert abs(yaw_of(found.cameras[0].camera_from_head) - yaw) < 0.06
     fitted = posed_vertices(model, neutral_vertices(model, found.identity), found.expressions[0], found.gazes_rad[0])
     distance_px = landmark_residual_px(model, fitted, found.cameras[0], observation.landmarks)
@@ -83,7 +86,7 @@ def test_several_photos_share_one_identity_and_know_it_better(model):
     truth = neutral_vertices(model, identity)[face]
     errors = []
     for chosen in (views[:1], views):
-        found = fit_landmarks(model, tuple(chosen))
+        found = fit_landmarks(model, tuple(chosen), PRIOR, EXACT)
         assert len(found.cameras) == len(chosen)
         shape = neutral_vertices(model, found.identity)[face]
         errors.append(float(((shape - shape.mean(0)) - (truth - truth.mean(0))).norm(dim=1).mean()))
@@ -95,5 +98,5 @@ def test_exif_focal_length_is_kept(model):
     observation, _ = seen(model, torch.zeros(model.identity_modes.shape[0]), torch.zeros(52), camera)
     equivalent = float(camera.focal_px) * 43.27 / (SIZE[0] ** 2 + SIZE[1] ** 2) ** 0.5
     told = replace(observation, photo=replace(observation.photo, focal_35mm=equivalent))
-    found = fit_landmarks(model, (told,)).cameras[0]
+    found = fit_landmarks(model, (told,), PRIOR).cameras[0]
     assert abs(float(found.focal_px / camera.focal_px) - 1) < 0.05

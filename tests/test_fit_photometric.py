@@ -11,6 +11,7 @@ from relit.fit.photometric import PhotometricOptions, crop_picture, face_crop_px
 from relit.fit.terms import gaussian_term, identity_term, landmark_term, pixel_term
 from relit.geometry.camera import look_at_face
 from relit.models.head import load_head_model
+from relit.models.identity import identity_prior, load_identity_statistics
 from relit.models.skin import load_skin_model, skin_albedo, tone_colour
 from relit.render.occlusion import light_transfer
 from relit.render.render import render_fit
@@ -39,10 +40,11 @@ def rendered():
 def test_skin_and_light_are_explained_again(rendered):
     observation, albedo, light = rendered
     model, skin = load_head_model(), load_skin_model()
-    start = fit_landmarks(model, (observation,))
+    prior = identity_prior(load_identity_statistics())
+    start = fit_landmarks(model, (observation,), prior)
     options = PhotometricOptions(size_px=96, steps=25)
     history = []
-    fit = fit_photometric(model, skin, (observation,), start, options, lambda done, total: history.append(done))[0]
+    fit = fit_photometric(model, skin, (observation,), start, prior, options, lambda done, total: history.append(done))[0]
     assert history == list(range(1, 26))
     # tone and light explain the same brightness, so that the tone is known only about as well as the prior tells
     found, true = tone_colour(fit.albedo[:4]), tone_colour(albedo[:4])

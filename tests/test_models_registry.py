@@ -22,7 +22,7 @@ def folder(tmp_path, monkeypatch):
 
 def test_shipped_assets_are_the_recorded_ones():
     paths = registry.verify_all()
-    assert {"face_landmarker", "sface", "head"} <= set(paths)
+    assert {"face_landmarker", "sface", "head", "identity"} <= set(paths)
     for name, card in registry.cards().items():
         assert {"file", "sha256", "bytes", "licence", "sources", "command", "metrics"} <= set(card), name
         assert paths[name].stat().st_size == card["bytes"]

@@ -11,6 +11,7 @@ from relit.geometry.camera import focal_from_35mm, project
 from relit.geometry.mesh import vertex_normals
 from relit.geometry.transforms import rigid, rotation_from_vector
 from relit.models.head import ARKIT_NAMES, HeadModel, eye_centres, landmark_points, neutral_vertices
+from relit.models.identity import IdentityPrior
 from relit.types import Camera, Landmarks, Observation
 
 FLIP = torch.diag(torch.tensor([1.0, -1.0, -1.0], dtype=torch.float64))  # head axes -> OpenCV axes of a frontal head
@@ -23,7 +24,7 @@ POSE = 7  # rotation vector (3), shift of the head origin in the picture (2), lo
 class LandmarkOptions:
     """Priors of the landmark stage."""
 
-    identity_weight: float = 1.0  # of the unit Gaussian prior
+    identity_trust: float = 0.3  # in landmarks, about the identity: a detector errs alike at many landmarks of a person
     expression_sd: float = 0.18  # how far an expression may lie from the detector's blendshape hint
     lid_sd: float = 0.1  # the same for the lids
     rest: float = 0.15  # hints below are how a face looks at rest, not an expression
@@ -74,7 +75,10 @@ def _basis(model: HeadModel) -> _Basis:
 
 
 def fit_landmarks(
-    model: HeadModel, observations: tuple[Observation, ...], options: LandmarkOptions = LandmarkOptions()
+    model: HeadModel,
+    observations: tuple[Observation, ...],
+    prior: IdentityPrior,
+    options: LandmarkOptions = LandmarkOptions(),
 ) -> LandmarkFit:
     """The most probable cameras, poses, identity, expressions and gazes given the landmarks.
 
@@ -90,7 +94,7 @@ def fit_landmarks(
     count = len(model.identity_modes)
     block = POSE + 52 + 4
     starts = [_initial_pose(basis, obs.landmarks, obs.photo.linear.shape) for obs in observations]
-    x = torch.cat([torch.zeros(count, dtype=torch.float64)] + [start for start, _ in starts])
+    x = torch.cat([prior.mean.double()] + [start for start, _ in starts])
     frames = [frame for _, frame in starts]
     lower, upper = torch.full_like(x, -3.0), torch.full_like(x, 3.0)
     for index in range(len(observations)):
@@ -99,22 +103,26 @@ def fit_landmarks(
         lower[first + POSE : first + POSE + 52], upper[first + POSE : first + POSE + 52] = 0.0, 1.0
         lower[first + POSE + 52 : first + block], upper[first + POSE + 52 : first + block] = -0.8, 0.8
 
-    for free_identity in (False, True, True, True):
+    # Pose first; then everything, with little trust; then, for that identity, pose and expression as precisely as seen.
+    for free_identity, trust in ((False, 1.0), *3 * ((True, options.identity_trust),), (False, 1.0)):
         contours = [
             _contour(model, basis, x, count, count + index * block, frames[index], obs)
             for index, obs in enumerate(observations)
         ]
 
-        def residuals(unknowns: Tensor, contours=contours) -> Tensor:
+        def residuals(unknowns: Tensor, contours=contours, trust=trust) -> Tensor:
             identity = unknowns[:count]
-            parts = [options.identity_weight * identity]
+            parts = [prior.deviation(identity)]
             for index, obs in enumerate(observations):
                 own = unknowns[count + index * block : count + (index + 1) * block]
-                parts += _photo_residuals(model, basis, identity, own, frames[index], obs, contours[index], options)
+                measured, expected = _photo_residuals(
+                    model, basis, identity, own, frames[index], obs, contours[index], options
+                )
+                parts += [trust * part for part in measured] + expected
             return torch.cat(parts)
 
-        bound = 3.0 if free_identity else 1e-9
-        lower[:count], upper[:count] = -bound, bound
+        still = x[:count].clone()
+        lower[:count], upper[:count] = (-3.0, 3.0) if free_identity else (still, still)
         x = least_squares(residuals, x, lower, upper, steps=12)
 
     identity = x[:count]
@@ -220,7 +228,10 @@ def _landmarks_of(basis: _Basis, identity: Tensor, expression: Tensor, gaze: Ten
     return torch.cat([points[:468], *irises])
 
 
-def _photo_residuals(model, basis, identity, own, frame, obs, contour, options) -> list[Tensor]:
+def _photo_residuals(
+    model, basis, identity, own, frame, obs, contour, options
+) -> tuple[list[Tensor], list[Tensor]]:
+    """What the detector measured, and what the priors expect, both in standard deviations."""
     pose, expression, gaze = own[:POSE], own[POSE : POSE + 52], own[POSE + 52 :]
     points = _landmarks_of(basis, identity, expression, gaze)
     seen = obs.landmarks.points_px.double()
@@ -230,23 +241,25 @@ def _photo_residuals(model, basis, identity, own, frame, obs, contour, options) 
     weight[model.oval_landmarks] = 0.5
     weight[contour.index] = 0.1  # a contour has no fixed place on the skin: only its distance along the normal counts
     # 468 strongly correlated landmarks are far fewer independent measurements
-    parts = [(error * weight[:, None] * 0.6).flatten()]
+    measured = [(error * weight[:, None] * 0.6).flatten()]
     if len(contour.points):
         on_surface = contour.points + torch.einsum("k,kpc->pc", identity - contour.identity, contour.modes)
         off = ((_project(on_surface, pose, frame) - contour.target_px) * contour.normal).sum(1)
-        parts.append(0.6 * off / noise[contour.index])
+        measured.append(0.6 * off / noise[contour.index])
     hint, spread = expression_prior(obs.landmarks, options)
-    parts.append((expression - hint.double()) / spread.double())
-    parts.append(gaze / options.gaze_sd_rad)
-    parts.append((gaze[[0, 1]] - gaze[[2, 3]]) / 0.05)
+    expected = [
+        (expression - hint.double()) / spread.double(),
+        gaze / options.gaze_sd_rad,
+        (gaze[[0, 1]] - gaze[[2, 3]]) / 0.05,
+    ]
     log_distance = pose[6]
     if obs.photo.focal_35mm is None:
-        parts.append(((log_distance - math.log(options.distance_m)) / options.log_distance_sd)[None])
+        expected.append(((log_distance - math.log(options.distance_m)) / options.log_distance_sd)[None])
     else:
         size = (obs.photo.linear.shape[1], obs.photo.linear.shape[0])
         focal = math.log(focal_from_35mm(obs.photo.focal_35mm, size))
-        parts.append(((pose[5] + log_distance - focal) / options.exif_log_sd)[None])
-    return parts
+        expected.append(((pose[5] + log_distance - focal) / options.exif_log_sd)[None])
+    return measured, expected
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from relit.geometry.camera import camera_centre, cropped, project
 from relit.geometry.mesh import vertex_normals
 from relit.geometry.transforms import rigid, rotation_from_vector
 from relit.models.head import HeadModel, landmark_points, neutral_vertices, posed_vertices
+from relit.models.identity import IdentityPrior
 from relit.models.recognition import align_face, load_recognition
 from relit.models.skin import SkinModel, skin_albedo
 from relit.render.occlusion import light_transfer
@@ -33,8 +34,9 @@ class PhotometricOptions:
     pixel: float = 60.0
     coverage: float = 100.0  # skin that the head leaves uncovered
     landmark: float = 40.0
+    identity_trust: float = 0.1  # part of the landmark term's pull that reaches the identity
     identity_network: float = 30.0
-    identity_prior: float = 0.25
+    identity_prior: float = 0.7
     expression_prior: float = 0.5
     albedo_prior: float = 0.4
     light_prior: float = 0.4
@@ -98,6 +100,7 @@ def fit_photometric(
     skin: SkinModel,
     observations: tuple[Observation, ...],
     start: LandmarkFit,
+    prior: IdentityPrior,
     options: PhotometricOptions = PhotometricOptions(),
     on_step: Callable[[int, int], None] = lambda done, total: None,
 ) -> tuple[FaceFit, ...]:
@@ -122,7 +125,7 @@ def fit_photometric(
         texture = skin_albedo(skin, albedo)
         shape = neutral_vertices(model, identity)
         total: dict[str, Tensor] = {
-            "identity_prior": options.identity_prior * terms.gaussian_term(identity),
+            "identity_prior": options.identity_prior * terms.gaussian_term(prior.deviation(identity)),
             "albedo_prior": options.albedo_prior * terms.gaussian_term(albedo),
         }
         parts = [_view_energy(model, shape, texture, view, network, options) for view in views]
@@ -240,7 +243,10 @@ def _view_energy(model, shape, texture, view: _View, network, options) -> dict[s
         model, vertices, texture, camera, _lighting(view.sh), view.transfer, view.transfer_vertices
     )
     composed = rendered + view.photo * (1 - alpha[..., None])
-    pixels = project(camera, landmark_points(model, vertices))[:, :2]
+    # the detector errs alike at many landmarks of a person: they tell pose and expression, but less about the shape
+    held = shape.detach() + options.identity_trust * (shape - shape.detach())
+    marked = posed_vertices(model, held, view.expression, view.gaze_rad)
+    pixels = project(camera, landmark_points(model, marked))[:, :2]
     return {
         "pixel": options.pixel * terms.pixel_term(composed, view.photo, view.weight),
         "coverage": options.coverage * ((1 - alpha) * view.weight).sum() / view.weight.sum(),

@@ -13,6 +13,7 @@ from relit.fit.photometric import fit_photometric
 from relit.head.assemble import assemble_head
 from relit.maps.maps import build_maps
 from relit.models.head import load_head_model
+from relit.models.identity import identity_prior, load_identity_statistics
 from relit.models.skin import load_skin_model
 from relit.observe.observe import observe
 from relit.progress import Stopwatch
@@ -41,11 +42,12 @@ def run(photos: list[Photo], *, size: tuple[int, int], face: int | None, device:
         observations = tuple(observations)
 
     with watch.stage("landmarks") as step:
-        start = fit_landmarks(model, observations)
+        prior = identity_prior(load_identity_statistics(), tuple(seen.identity_embedding for seen in observations))
+        start = fit_landmarks(model, observations, prior)
         step(1, 1)
 
     with watch.stage("fit") as step:
-        fits = fit_photometric(model, skin, observations, start, on_step=step)
+        fits = fit_photometric(model, skin, observations, start, prior, on_step=step)
         fits = tuple(replace(fit, method="classical") for fit in fits)
 
     with watch.stage("maps") as step:
