@@ -120,9 +120,15 @@ def _without_gloss(albedo: Tensor, base: Tensor, skin: Tensor) -> tuple[Tensor, 
     darkest = albedo.amin(-1).clamp_min(1e-3)
     share = excess / darkest
     matt = albedo - torch.minimum(excess, 0.6 * darkest)[..., None]
-    # what lay below the highlight has the skin's hue; only its brightness is still told by the photo
+    # What lay below the highlight has the hue of the skin around it, only its brightness is still told by the photo. A
+    # clipped highlight hides how much white it holds, and too much taken off would leave a dark spot in its place: the
+    # skin below it is as bright as around it, or as the photo where that is darker.
     hue = smoothstep(*HUELESS, share)[..., None]
-    return matt + hue * (own * (matt * own).sum(-1, keepdim=True) - matt), share
+    around = weighted_blur(matt.numpy(), (skin * (1 - hue[..., 0])).numpy(), BROAD * skin.shape[1])
+    around = torch.where(torch.from_numpy(around) > 1e-3, torch.from_numpy(around), own)
+    level = torch.minimum(around.mean(-1, keepdim=True), albedo.mean(-1, keepdim=True))
+    bright = torch.maximum(matt.mean(-1, keepdim=True), level)
+    return matt + hue * (around / around.mean(-1, keepdim=True) * bright - matt), share
 
 
 def _gap(ratio: Tensor, lips: Tensor) -> Tensor:
