@@ -1,6 +1,6 @@
 """Builds the asset `identity`: the population of shapes, and what a face embedding tells about a shape.
 
-    python -m relit.models.build_identity --ict FOLDER
+    python -m relit.synth.build_identity --ict FOLDER
 
 FOLDER holds ICT-FaceKit. Everything else is drawn and rendered from the shipped head, skin and lights.
 """
@@ -179,7 +179,7 @@ def main() -> None:
         "identity.safetensors",
         licence="Apache-2.0 AND MIT",
         sources=["renders of relit's own head, skin and lights", "ICT-FaceKit (MIT), identity statistics"],
-        command="python -m relit.models.build_identity --ict FOLDER",
+        command="python -m relit.synth.build_identity --ict FOLDER",
         metrics={"draws": len(identities), "embedding_variance_explained_held_out": round(explained, 3)},
     )
 
