@@ -27,14 +27,17 @@ class Posed:
     transfer: Tensor  # (V, 81) without bounces
 
 
-def pose(subject: Subject, model: HeadModel, rays: int = RAYS, inside: bool = False) -> Posed:
+def pose(
+    subject: Subject, model: HeadModel, rays: int = RAYS, inside: bool = False, neutral: Tensor | None = None
+) -> Posed:
     """The head of a subject.
 
     Args:
         rays: per vertex; they decide what it sees of the light.
         inside: whether the mouth's inside is lit as it is open, or left dark.
+        neutral: (V, 3) another neutral head than the subject's own.
     """
-    neutral = neutral_of(subject, model)
+    neutral = neutral_of(subject, model) if neutral is None else neutral
     morphs = expression_morphs(model, neutral)
     expression, gaze = torch.from_numpy(subject.expression), torch.from_numpy(subject.gaze_rad)
     vertices = posed_vertices(model, neutral, expression, gaze, morphs)

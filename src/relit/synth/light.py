@@ -19,7 +19,27 @@ from relit.types import Lighting
 BACKDROP_ROWS = 96
 BACKDROP_PEAK = 4.0  # radiance after exposure that the brightest code stands for
 KINDS = {"panorama": 0.44, "mixed": 0.10, "sun": 0.14, "window": 0.12, "flash": 0.06, "ring": 0.04, "coloured": 0.10}
+SUN_RAD, FLASH_RAD = math.radians(0.265), math.radians(0.5)  # the flash: 8 mm across at half a metre
+POINT_RAD = math.radians(2.0)  # lamps up to this radius are directional lights
 _DARKEST_FRONT = 0.35  # least share of the light that reaches the side turned to the camera: else all is noise
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A panorama in a scene."""
+
+    name: str
+    rotation: Tensor  # (3, 3) what came from `d` comes from `rotation @ d`
+    gain: Tensor  # (3,) on the stored panorama
+
+
+@dataclass(frozen=True)
+class Lamp:
+    """A disk of even radiance."""
+
+    direction: Tensor  # (3,) unit, towards it, head frame
+    radius_rad: float
+    irradiance: Tensor  # (3,) on a surface facing it
 
 
 @dataclass(frozen=True)
@@ -30,6 +50,8 @@ class Scene:
     names: tuple[str, ...]  # of the panoramas in it
     lighting: Lighting
     backdrop: np.ndarray  # (B, 2 B, 3) linear equirectangular radiance
+    layers: tuple[Layer, ...]  # the same light, for renderers that need no harmonics
+    lamps: tuple[Lamp, ...]
 
 
 @lru_cache(maxsize=1)
@@ -51,22 +73,32 @@ def luminance_at_front(lighting: Lighting) -> float:
     return float((total @ LUMINANCE).mean().clamp_min(1e-6))
 
 
-def draw_scene(split: str, towards_camera: np.ndarray, rng: np.random.Generator) -> Scene:
-    """A scene of a random kind.
+def draw_scene(split: str, towards_camera: np.ndarray, rng: np.random.Generator, kind: str | None = None) -> Scene:
+    """A scene.
 
     Args:
         towards_camera: (3,) unit, in the head frame: where flashes come from.
+        kind: of KINDS; default a random one.
     """
-    kind = str(rng.choice(list(KINDS), p=np.array(list(KINDS.values()))))
-    names, lighting, backdrop = _panoramas(split, 2 if kind == "mixed" else 1, rng)
+    kind = kind or str(rng.choice(list(KINDS), p=np.array(list(KINDS.values()))))
+    layers, lighting, backdrop = _panoramas(split, 2 if kind == "mixed" else 1, rng)
+    kept, lamps = 1.0, ()
     made = {"sun": _sun, "window": _window, "flash": _flash, "ring": _ring, "coloured": _coloured}.get(kind)
     if made is not None:
-        added, kept = made(torch.from_numpy(np.asarray(towards_camera, np.float32)), rng)
-        lighting = _sum(_scaled(lighting, kept), added)
+        lamps, kept = made(torch.from_numpy(np.asarray(towards_camera, np.float32)), rng)
+        lighting = _sum(_scaled(lighting, kept), _lighting_of(lamps))
         backdrop = backdrop * kept
     before = luminance_at_front(lighting)
     lighting = exposed(lighting)
-    return Scene(kind, names, lighting, backdrop * (luminance_at_front(lighting) / before))
+    gain = luminance_at_front(lighting) / before
+    return Scene(
+        kind=kind,
+        names=tuple(layer.name for layer in layers),
+        lighting=lighting,
+        backdrop=backdrop * gain,
+        layers=tuple(replace(layer, gain=layer.gain * kept * gain) for layer in layers),
+        lamps=tuple(replace(lamp, irradiance=lamp.irradiance * gain) for lamp in lamps),
+    )
 
 
 def cap_harmonics(direction: Tensor, radius_rad: float, colour: Tensor) -> Tensor:
@@ -85,25 +117,40 @@ def cap_harmonics(direction: Tensor, radius_rad: float, colour: Tensor) -> Tenso
     return ((factor * window / facing).float()[BAND] * sh_basis(direction[None])[0])[:, None] * colour
 
 
-def _panoramas(split: str, count: int, rng: np.random.Generator) -> tuple[tuple[str, ...], Lighting, np.ndarray]:
+def _lighting_of(lamps: tuple[Lamp, ...]) -> Lighting:
+    """Points become directional lights, broad lamps harmonics."""
+    points = [lamp for lamp in lamps if lamp.radius_rad <= POINT_RAD]
+    sh = torch.zeros(COEFFICIENTS, 3)
+    for lamp in lamps:
+        if lamp.radius_rad > POINT_RAD:
+            sh = sh + cap_harmonics(lamp.direction, lamp.radius_rad, lamp.irradiance)
+    stacked = lambda rows: torch.stack(rows) if rows else torch.zeros(0, 3)  # noqa: E731
+    return Lighting(sh, stacked([p.direction for p in points]), stacked([p.irradiance for p in points]))
+
+
+def _panoramas(split: str, count: int, rng: np.random.Generator) -> tuple[tuple[Layer, ...], Lighting, np.ndarray]:
     """One panorama or the mix of several, each turned about the vertical, brightness and white balance varied."""
     chosen = tuple(str(name) for name in rng.choice(panorama_names(split), count, replace=False))
     share = rng.dirichlet(np.full(count, 2.0))
     total, backdrop = _scaled(uniform_lighting(), 0.0), np.zeros((BACKDROP_ROWS, 2 * BACKDROP_ROWS, 3), np.float32)
+    layers = []
     for name, weight in zip(chosen, share, strict=True):
         stored = Lighting(*(_stored()[f"{name}.{field}"] for field in ("sh", "directions", "irradiance")))
-        light, azimuth = stored, 0.0
+        light, azimuth, rotation = stored, 0.0, torch.eye(3)
         for _ in range(4):  # turned until some of the light comes from the front
             azimuth = rng.uniform(-math.pi, math.pi)
-            light = rotate_lighting(stored, rotation_from_yaw_pitch(azimuth, float(rng.normal(0, 0.12))))
+            rotation = rotation_from_yaw_pitch(azimuth, float(rng.normal(0, 0.12)))
+            light = rotate_lighting(stored, rotation)
             if luminance_at_front(light) > _DARKEST_FRONT * float(stored.sh[0] @ LUMINANCE):
                 break
         picture = cv2.imdecode(_stored()[f"{name}.backdrop"].numpy(), cv2.IMREAD_COLOR)[..., ::-1] / np.float32(255)
         turned = np.roll(picture**3 * BACKDROP_PEAK, -round(azimuth / (2 * math.pi) * 2 * BACKDROP_ROWS), axis=1)
         total, backdrop = _sum(total, _scaled(light, float(weight))), backdrop + weight * turned
+        layers.append(Layer(name, rotation, torch.tensor(float(weight))))
     tint = _temperature_tint(rng.normal(0, 0.5))
     balanced = _neutral(total) ** -float(rng.uniform(0.3, 1.0)) * tint  # a camera takes most of the tint out
-    return chosen, _scaled(total, balanced), backdrop.astype(np.float32) * balanced.numpy()
+    layers = tuple(replace(layer, gain=layer.gain * balanced) for layer in layers)
+    return layers, _scaled(total, balanced), backdrop.astype(np.float32) * balanced.numpy()
 
 
 def _neutral(lighting: Lighting) -> Tensor:
@@ -138,44 +185,42 @@ def _towards(azimuth_deg: float, elevation_deg: float) -> Tensor:
     return torch.tensor([ring * math.sin(azimuth), math.sin(elevation), ring * math.cos(azimuth)])
 
 
-def _sun(_, rng: np.random.Generator) -> tuple[Lighting, float]:
+def _sun(_, rng: np.random.Generator) -> tuple[tuple[Lamp, ...], float]:
     """Hard light of one direction over a dimmed panorama."""
     direction = _towards(float(rng.normal(0, 60)), float(rng.uniform(12, 70)))
     colour = _temperature_tint(float(rng.normal(0.3, 0.5))) * float(rng.uniform(2.0, 5.0))
-    return Lighting(torch.zeros(COEFFICIENTS, 3), direction[None], colour[None]), float(rng.uniform(0.2, 0.7))
+    return (Lamp(direction, SUN_RAD, colour),), float(rng.uniform(0.2, 0.7))
 
 
-def _window(_, rng: np.random.Generator) -> tuple[Lighting, float]:
+def _window(_, rng: np.random.Generator) -> tuple[tuple[Lamp, ...], float]:
     """A broad soft light from one side, the room dim."""
     side = rng.choice([-1, 1])
     direction = _towards(float(side * rng.uniform(25, 105)), float(rng.uniform(-5, 40)))
     colour = _temperature_tint(float(rng.normal(-0.3, 0.6))) * float(rng.uniform(2.0, 4.0))
-    soft = cap_harmonics(direction, math.radians(rng.uniform(18, 40)), colour)
-    return Lighting(soft, torch.zeros(0, 3), torch.zeros(0, 3)), float(rng.uniform(0.08, 0.35))
+    return (Lamp(direction, math.radians(rng.uniform(18, 40)), colour),), float(rng.uniform(0.08, 0.35))
 
 
-def _flash(towards_camera: Tensor, rng: np.random.Generator) -> tuple[Lighting, float]:
+def _flash(towards_camera: Tensor, rng: np.random.Generator) -> tuple[tuple[Lamp, ...], float]:
     """A phone's flash: hard and frontal, a little beside the lens."""
     offset = torch.tensor(rng.normal(0, 0.05, 3), dtype=torch.float32)
     direction = torch.nn.functional.normalize(towards_camera + offset, dim=0)
     colour = _temperature_tint(float(rng.normal(-0.2, 0.3))) * float(rng.uniform(2.5, 5.0))
-    return Lighting(torch.zeros(COEFFICIENTS, 3), direction[None], colour[None]), float(rng.uniform(0.1, 0.6))
+    return (Lamp(direction, FLASH_RAD, colour),), float(rng.uniform(0.1, 0.6))
 
 
-def _ring(towards_camera: Tensor, rng: np.random.Generator) -> tuple[Lighting, float]:
+def _ring(towards_camera: Tensor, rng: np.random.Generator) -> tuple[tuple[Lamp, ...], float]:
     """A ring light about the lens."""
     colour = _temperature_tint(float(rng.normal(0, 0.3))) * float(rng.uniform(2.0, 4.0))
-    soft = cap_harmonics(towards_camera, math.radians(rng.uniform(12, 25)), colour)
-    return Lighting(soft, torch.zeros(0, 3), torch.zeros(0, 3)), float(rng.uniform(0.1, 0.5))
+    return (Lamp(towards_camera, math.radians(rng.uniform(12, 25)), colour),), float(rng.uniform(0.1, 0.5))
 
 
-def _coloured(_, rng: np.random.Generator) -> tuple[Lighting, float]:
+def _coloured(_, rng: np.random.Generator) -> tuple[tuple[Lamp, ...], float]:
     """Two lamps of different colours from both sides."""
-    sh = torch.zeros(COEFFICIENTS, 3)
+    lamps = []
     for side in (-1, 1):
         hue = rng.uniform(0, 2 * math.pi)
         colour = torch.tensor([1 + 0.75 * math.cos(hue + k * 2.1) for k in range(3)]) ** rng.uniform(0.3, 1.5)
         direction = _towards(float(side * rng.uniform(20, 130)), float(rng.uniform(-10, 45)))
         strength = float(rng.uniform(0.8, 2.5)) / float(colour @ LUMINANCE)
-        sh = sh + cap_harmonics(direction, math.radians(rng.uniform(12, 35)), colour * strength)
-    return Lighting(sh, torch.zeros(0, 3), torch.zeros(0, 3)), float(rng.uniform(0.1, 0.4))
+        lamps.append(Lamp(direction, math.radians(rng.uniform(12, 35)), colour * strength))
+    return tuple(lamps), float(rng.uniform(0.1, 0.4))
