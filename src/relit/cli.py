@@ -145,6 +145,28 @@ def synth(options: argparse.Namespace) -> None:
     print(json.dumps({"sheet" if sheet else "dataset": str(target), "samples": count}) if options.json else target)
 
 
+def evaluate(options: argparse.Namespace) -> None:
+    """`relit evaluate`: methods over a test set, a JSON line per photo, and a table."""
+    from relit.evaluation.testset import open_testset
+
+    out = options.output or Path("results") / "evaluate" / open_testset(options.data).name
+    photos = int(_choice("number of photos", options.photos, ("1", "3")))
+    from relit.evaluation.harness import Plan
+    from relit.evaluation.harness import evaluate as run
+    from relit.evaluation.summary import printed, summarise, write_summary
+    from relit.progress import shown_progress
+
+    plan = Plan(options.data, out, options.size, options.limit, photos, options.jobs)
+    try:
+        with shown_progress(options.json) as progress:
+            records = run(options.method or ["classical"], plan, progress)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt("interrupted; the same command goes on from here") from None
+    summary = summarise(records)
+    write_summary(summary, out / "summary.json")
+    print(json.dumps({"results": str(out), "summary": summary}) if options.json else printed(summary))
+
+
 def list_models(options: argparse.Namespace) -> None:
     """`relit models list`: every shipped file with licence and sources."""
     from relit.models.registry import cards
@@ -232,6 +254,16 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     one.add_argument("--skins", nargs="+", type=Path, default=[], metavar="FOLDER", help="further skins to learn from")
     one.add_argument("--shard-size", type=_positive, default=128, metavar="N", help="subjects per file (default: 128)")
     one.add_argument("--workers", type=_positive, metavar="N", help="processes (default: one per core)")
+
+    one = _command(commands, "evaluate", evaluate, "judge methods by subjects whose shape, skin and light are known")
+    text = "a method, a baseline (mean, mediapipe, canonical, eos) or module:function; may be repeated (default: classical)"
+    one.add_argument("--method", action="append", metavar="M", help=text)
+    one.add_argument("--data", required=True, metavar="SET", help="the name of a test set, or the folder of one")
+    one.add_argument("--size", type=_positive, default=1024, metavar="N", help="of the maps, 512 or more (default: 1024)")
+    one.add_argument("--limit", type=_positive, metavar="N", help="only the first N photos")
+    one.add_argument("--photos", default="1", metavar="1|3", help="photos per fit (default: 1)")
+    one.add_argument("--jobs", type=_positive, default=1, metavar="N", help="processes (default: 1)")
+    one.add_argument("-o", "--output", metavar="OUT", type=Path, help="the folder of results (default: results/evaluate/SET)")
 
     models = commands.add_parser("models", help="the shipped models: list, verify, build-head")
     actions = models.add_subparsers(title="actions", metavar="ACTION", required=True)

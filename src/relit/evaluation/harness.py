@@ -1,0 +1,238 @@
+"""Runs methods over a test set: one JSON line per photo, resumable, then a table.
+
+OUT/METHOD.jsonl     a line per photo, written when the photo is done
+OUT/METHOD/KEY.*     pictures and per-vertex errors of the photo, for the plots
+OUT/summary.json     means over photos
+"""
+
+import json
+import math
+import os
+import signal
+import time
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+
+from relit.errors import AssetError, InputError, RelitError
+from relit.evaluation.case import Case, Target
+from relit.evaluation.contenders import Answer, Contender, contender
+from relit.evaluation.metrics import METRICS
+from relit.evaluation.testset import TruthSet, open_testset, read_photo, read_subject
+from relit.progress import SILENT, Progress
+
+SMALLEST_SIZE = 512  # texels along an edge: the truth's
+HARNESS = 1  # raised when a metric changes: older lines are measured again
+
+
+@dataclass(frozen=True)
+class Item:
+    """What is fitted and judged at once."""
+
+    key: str
+    subject: str
+    photos: tuple[str, ...]  # fitted together
+    target: str | None = None  # the soft-light photo of a texture swap
+
+
+@dataclass(frozen=True)
+class Task:
+    """One item for one method, as it is sent to a worker."""
+
+    method: str
+    data: Path
+    item: Item
+    size: tuple[int, int]
+    folder: Path  # for pictures
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is to be measured, and how."""
+
+    data: str  # name or folder of the set
+    out: Path
+    size: int = 1024  # of the recovered maps, in texels along an edge
+    limit: int | None = None  # only so many photos (or groups of photos)
+    photos: int = 1  # 3 fits the three photos of each subject that has three together
+    jobs: int = 1  # processes
+
+
+def evaluate(methods: list[str], plan: Plan, progress: Progress = SILENT) -> dict[str, list[dict]]:
+    """The records of every method over a set, in the set's order; what is already in `plan.out` is not measured again.
+
+    Raises:
+        InputError: no such method or set, or the set has no such groups.
+        AssetError: something that a method needs is missing.
+    """
+    size, out = plan.size, plan.out
+    if size < SMALLEST_SIZE:
+        raise InputError(f"--size must be {SMALLEST_SIZE} or more, the truth's own size, got {size}")
+    chosen = [contender(name) for name in methods]
+    opened = open_testset(plan.data)
+    items = items_of(opened, plan.photos)[: plan.limit]
+    records = {}
+    for name, method in zip(methods, chosen, strict=True):
+        path = out / f"{method.name}.jsonl"
+        stamp = stamp_of(opened, method, size)
+        done = kept_lines(path, stamp)
+        todo = [Task(name, opened.folder, item, (size, size), out / method.name) for item in items if item.key not in done]
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with progress.stage(method.name) as step, path.open("a", encoding="utf-8") as file:
+            step(len(items) - len(todo), len(items))
+            for count, record in enumerate(_measured(todo, plan.jobs), len(items) - len(todo) + 1):
+                file.write(json.dumps({**stamp, **record}, ensure_ascii=False, allow_nan=False) + "\n")
+                file.flush()
+                os.fsync(file.fileno())
+                done[record["key"]] = record
+                step(count, len(items))
+        records[method.name] = [done[item.key] for item in items]
+    return records
+
+
+def items_of(data: TruthSet, photos: int) -> list[Item]:
+    """What is to be judged, in the set's order.
+
+    Raises:
+        InputError: groups of three are asked for and the set has none.
+    """
+    if photos == 3:
+        groups: dict[str, list[str]] = {}
+        for key in data.photos:
+            groups.setdefault(data.subject_of(key), []).append(key)
+        three = {subject: tuple(sorted(keys)) for subject, keys in sorted(groups.items()) if len(keys) == 3}
+        items = [Item(f"{subject}_abc", subject, keys) for subject, keys in three.items()]
+        if not items:
+            raise InputError(f"no subject of {data.name} has three photos; leave --photos 3 away")
+        return items
+    targets = {key: key.removesuffix("_hard") + "_soft" for key in data.photos if key.endswith("_hard")}
+    alone = [key for key in data.photos if key not in targets.values()]
+    return [Item(key, data.subject_of(key), (key,), targets.get(key)) for key in alone]
+
+
+def stamp_of(data: TruthSet, method: Contender, size: int) -> dict:
+    """What a line must agree with to be kept."""
+    return {"method": method.name, "version": method.version, "set": data.fingerprint, "size": size, "harness": HARNESS}
+
+
+def kept_lines(path: Path, stamp: dict) -> dict[str, dict]:
+    """The records in a file that agree with the stamp, by key; others, and a line cut off by an interrupt, are removed."""
+    if not path.exists():
+        return {}
+    kept = {}
+    lines = path.read_text(encoding="utf-8").splitlines()
+    for line in lines:
+        try:
+            record = json.loads(line)
+        except ValueError:
+            continue
+        if all(record.get(name) == value for name, value in stamp.items()):
+            kept[record["key"]] = record
+    if len(kept) < len(lines):
+        draft = path.with_suffix(".draft")
+        draft.write_text("".join(json.dumps(record, ensure_ascii=False) + "\n" for record in kept.values()), encoding="utf-8")
+        draft.replace(path)
+    return kept
+
+
+def measure(task: Task) -> dict:
+    """The record of one item: metrics by name, cost, tags; a method that fails gives its error line instead."""
+    data = open_cached(task.data)
+    subject = read_subject(data, task.item.subject)
+    photos = tuple(read_photo(data, key) for key in task.item.photos)
+    target = read_photo(data, task.item.target) if task.item.target else None
+    record = {"key": task.item.key, "subject": subject.key, "tags": sorted({tag for photo in photos for tag in photo.tags})}
+    method = contender(task.method)
+    try:
+        answer, cost = timed(method, [photo.photo for photo in photos], task.size)
+        other = timed(method, [target.photo], task.size)[0] if target else None
+    except AssetError:
+        raise
+    except RelitError as error:
+        return {**record, "failure": f"{type(error).__name__}: {error}"}
+    case = Case(subject, photos, answer, Target(target, other) if target else None)
+    return {**record, **cost, **measured(case)}
+
+
+def measured(case: Case) -> dict:
+    """All metrics that apply to a case, by name; those whose network is not installed are listed as absent."""
+    values, absent = {}, []
+    for name, metric in METRICS.items():
+        if metric.applies(case):
+            try:
+                values[name] = _finite(metric.function(case))
+            except AssetError:
+                absent.append(name)
+    return {"metrics": values, **({"absent": absent} if absent else {})}
+
+
+def timed(method: Contender, photos: list, size: tuple[int, int]) -> tuple[Answer, dict]:
+    """The answer, with the seconds of each stage and in all, and the peak memory of the process meanwhile in GB."""
+    forget_peak_memory()
+    start = time.perf_counter()
+    answer = method.run(photos, size)
+    seconds = {**(answer.seconds or {}), "total": time.perf_counter() - start}
+    cost = {"seconds": {name: round(value, 3) for name, value in seconds.items()}, "peak_gb": round(peak_memory_gb(), 3)}
+    return answer, cost
+
+
+def forget_peak_memory() -> None:
+    """Starts the peak anew where the system allows it (Linux)."""
+    try:
+        Path("/proc/self/clear_refs").write_text("5")
+    except OSError:
+        pass
+
+
+def peak_memory_gb() -> float:
+    """The largest resident memory since `forget_peak_memory`, or of the whole process where that did nothing."""
+    try:
+        status = Path("/proc/self/status").read_text()
+        return int(status.split("VmHWM:")[1].split()[0]) * 1024 / 1e9
+    except (OSError, IndexError):
+        import resource
+
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
+
+
+_opened: dict[Path, TruthSet] = {}
+
+
+def open_cached(folder: Path) -> TruthSet:
+    """The set, hashed once per process."""
+    if folder not in _opened:
+        _opened[folder] = open_testset(folder)
+    return _opened[folder]
+
+
+def _measured(tasks: list[Task], jobs: int) -> Iterator[dict]:
+    if jobs == 1 or len(tasks) < 2:
+        yield from map(measure, tasks)
+        return
+    pool = ProcessPoolExecutor(jobs, get_context("spawn"), initializer=_start_worker)
+    try:
+        for future in as_completed([pool.submit(measure, task) for task in tasks]):
+            yield future.result()
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _start_worker() -> None:
+    """One thread per process, and interrupts left to the parent."""
+    import cv2
+    import numba
+    import torch
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    torch.set_num_threads(1)
+    numba.set_num_threads(1)
+    cv2.setNumThreads(1)
+
+
+def _finite(value):
+    """The figure with six digits; None where it is not a number."""
+    if isinstance(value, dict):
+        return {name: _finite(part) for name, part in value.items()}
+    return float(f"{value:.6g}") if math.isfinite(value) else None

@@ -1,0 +1,126 @@
+"""The harness end to end on a set of one subject: reading, judging, resuming, and what it says when something is wrong."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from fixtures_testset import write_small_set
+from relit.cli import main
+from relit.errors import InputError
+from relit.evaluation.case import Case, face_mask
+from relit.evaluation.contenders import Answer, canonical_face, model_mesh
+from relit.evaluation.harness import measured
+from relit.evaluation.testset import open_testset, read_photo, read_subject
+from relit.models.head import load_head_model
+from relit.types import Head
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return write_small_set(tmp_path_factory.mktemp("sets") / "small")
+
+
+@pytest.fixture(scope="module")
+def case(folder):
+    """The truth itself as the answer."""
+    data = open_testset(folder)
+    subject, photo = read_subject(data, "s00"), read_photo(data, "s00_a")
+    head = Head(subject.neutral, torch.zeros(52, *subject.neutral.shape), subject.maps, (), torch.zeros(3))
+    return Case(subject, (photo,), Answer(model_mesh(load_head_model(), subject.neutral), head))
+
+
+def run(capsys, *arguments):
+    code = main(["evaluate", "--json", *map(str, arguments)])
+    return code, capsys.readouterr().out.strip().splitlines()[-1]
+
+
+def test_truth_is_read_with_its_codings(folder):
+    data = open_testset(folder)
+    assert data.photos == ("s00_a", "s00_b") and data.subjects == ("s00",)
+    subject, photo = read_subject(data, "s00"), read_photo(data, "s00_b")
+    assert subject.neutral.shape == load_head_model().mean.shape
+    assert subject.maps.diffuse_normal.norm(dim=-1).sub(1).abs().max() < 1e-5
+    assert 0.01 < float(subject.maps.specular_albedo[torch.from_numpy(face_mask(512))].mean()) < 0.05
+    assert photo.photo.linear.shape == (512, 512, 3) and photo.photo.focal_35mm is None
+    assert photo.uv.max() <= 1 and (photo.part > 0).mean() > 0.2
+
+
+def test_the_truth_has_no_error(case):
+    figures = measured(case)["metrics"]
+    assert figures["albedo_psnr"]["whole"] == 100 and figures["albedo_ssim"]["visible"] == pytest.approx(1)
+    assert figures["specular_normal_angle"]["whole"] < 0.1
+    assert figures["now"]["mean"] < 1e-3 and figures["size_error"] < 1e-3 and figures["realy"]["nose"] < 1e-3
+
+
+def test_the_camera_sees_about_half_of_the_face_and_nothing_outside_it(case):
+    regions = case.regions
+    assert 0.4 < regions["visible"].sum() / regions["whole"].sum() < 0.95
+    assert not (regions["visible"] & regions["unseen"]).any()
+    assert np.array_equal(regions["visible"] | regions["unseen"], regions["whole"])
+
+
+def test_the_canonical_face_has_the_size_of_a_face():
+    vertices, triangles = canonical_face()
+    assert vertices.shape == (468, 3) and triangles.shape == (898, 3) and triangles.max() == 467
+    assert 0.13 < np.ptp(vertices[:, 0]) < 0.17
+
+
+def test_results_are_resumed_and_stale_ones_made_again(folder, tmp_path, capsys):
+    arguments = ("--method", "canonical", "--data", folder, "--output", tmp_path)
+    code, last = run(capsys, *arguments, "--limit", 1)
+    assert code == 0 and json.loads(last)["summary"]["canonical"]["solved"] == 1
+    lines = tmp_path / "canonical.jsonl"
+    first = lines.read_text()
+    marked = first.replace('"tags"', '"kept": true, "tags"')
+    lines.write_text(marked + first[:40])  # a line that an interrupt cut off
+    code, last = run(capsys, *arguments)
+    records = [json.loads(line) for line in lines.read_text().splitlines()]
+    assert [r["key"] for r in records] == ["s00_a", "s00_b"] and records[0]["kept"] and "kept" not in records[1]
+    assert json.loads(last)["summary"]["canonical"]["solved"] == 2
+    lines.write_text(marked.replace('"version": "', '"version": "older'))
+    assert run(capsys, *arguments, "--limit", 1)[0] == 0
+    assert "kept" not in json.loads(lines.read_text())
+
+
+def test_what_is_wrong_is_told_in_one_line(folder, tmp_path, capsys):
+    code, last = run(capsys, "--method", "clasical", "--data", folder, "--output", tmp_path)
+    assert code == 2 and "no method 'clasical'" in last and "mediapipe" in last
+    code, last = run(capsys, "--data", "nowhere", "--output", tmp_path)
+    assert code == 2 and "nowhere is no test set" in last
+    code, last = run(capsys, "--data", folder, "--size", "256", "--output", tmp_path)
+    assert code == 2 and "--size must be 512 or more" in last
+    code, last = run(capsys, "--data", folder, "--photos", "3", "--output", tmp_path)
+    assert code == 2 and "three photos" in last
+    code, last = run(capsys, "--data", folder, "--method", "no.such.module:fit", "--output", tmp_path)
+    assert code == 2 and "cannot be imported" in last
+
+
+def test_altered_and_missing_shards_are_refused(folder, tmp_path):
+    copy = tmp_path / "copy"
+    copy.mkdir()
+    for path in folder.iterdir():
+        (copy / path.name).write_bytes(path.read_bytes())
+    shard = copy / "shard-000.tar"
+    altered = bytearray(shard.read_bytes())
+    altered[len(altered) // 2] ^= 1
+    shard.write_bytes(bytes(altered))
+    with pytest.raises(InputError, match="SHA-256 differs"):
+        open_testset(copy)
+    shard.unlink()
+    with pytest.raises(InputError, match="is missing"):
+        open_testset(copy)
+
+
+def outside(photos, size):
+    """An outside method that knows the mean head only."""
+    return Answer(model_mesh(load_head_model(), load_head_model().mean))
+
+
+def test_an_outside_function_is_judged(folder, tmp_path, capsys):
+    code, last = run(
+        capsys, "--method", "test_evaluation_harness:outside", "--data", folder, "--output", tmp_path, "--limit", 1
+    )
+    figures = json.loads(last)["summary"]["test_evaluation_harness.outside"]["figures"]
+    assert code == 0 and figures["now.mean"]["mean"] > 0.1 and "albedo_psnr.whole" not in figures
