@@ -4,7 +4,7 @@ import math
 from functools import lru_cache
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, normalize
 
@@ -72,11 +72,13 @@ def render_posed(
     camera: Camera,
     lighting: Lighting,
     supersample: int = 2,
+    casters: tuple[Float[Tensor, "N 3"], Int[Tensor, "T 3"]] | None = None,
 ) -> Float[Tensor, "H W 4"]:
     """As `render_head`, of posed vertices.
 
     Args:
         transfer: what each vertex sees of the light, from `light_transfer` with `bounce_albedo` 0.
+        casters: mesh that throws the shadows of directional lights; default the head alone.
     """
     with torch.no_grad():
         model = load_head_model()
@@ -86,7 +88,8 @@ def render_posed(
         seen = fragments.triangle >= 0
         picture = torch.zeros(*seen.shape, 4)
         if seen.any():
-            surface, part = _surface(model, maps, (vertices, transfer), pixels, fragments, fine, lighting)
+            throwing = casters or (vertices, model.triangles)
+            surface, part = _surface(model, maps, (vertices, transfer, throwing), pixels, fragments, fine, lighting)
             irradiance, specular = shade(surface, lighting)
             spread = torch.zeros(*seen.shape, 3)
             spread[seen] = irradiance
@@ -114,14 +117,14 @@ def tonemap_srgb(linear: Float[Tensor, "*batch 3"], exposure: float = 1.0) -> Fl
 def _surface(
     model: HeadModel,
     maps: ReflectanceMaps,
-    posed: tuple[Tensor, Tensor],
+    posed: tuple[Tensor, Tensor, tuple[Tensor, Tensor]],
     pixels: Tensor,
     fragments: Fragments,
     camera: Camera,
     lighting: Lighting,
 ) -> tuple[Surface, Tensor]:
-    """What every covered pixel sees, in reading order, and its index into PARTS; `posed` is vertices and transfer."""
-    vertices, transfer = posed
+    """What every covered pixel sees, in reading order, and its index into PARTS; `posed` is vertices, transfer, casters."""
+    vertices, transfer, casters = posed
     centres, eyes = _eyes(_bytes(vertices), model)
     transfer = with_wet_edges(model, transfer, eyes, vertices, centres)
     normals = vertex_normals(vertices, model.triangles)
@@ -137,10 +140,8 @@ def _surface(
     part = model.part[listed.triangle[:, 0]]
     reduction = _texels_per_pixel(model, pixels, fragments, maps.roughness.shape)
     read = lambda texture: sample(_reduced(texture, reduction), uv)  # noqa: E731
-    shaded = [
-        _from_tangent_space(read(m), normal, tangent, towards_eye) for m in (maps.diffuse_normal, maps.specular_normal)
-    ]
-    lit = [sun_visibility(vertices, model.triangles, position, normal, d) for d in lighting.directions]
+    shaded = [_from_tangent_space(read(m), normal, tangent, towards_eye) for m in (maps.diffuse_normal, maps.specular_normal)]
+    lit = [sun_visibility(*casters, position, normal, d) for d in lighting.directions]
     # between the lids the mesh is too coarse for what the lids and lashes hide
     eye = torch.isin(part, torch.tensor(EYES))
     side = part[eye] - EYES[0]

@@ -1,9 +1,10 @@
 """A posed subject: vertices, normals and what of the sky each vertex sees."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import torch
+from scipy.spatial import cKDTree
 from torch import Tensor
 
 from relit.appearance.harmonics import BAND, cosine_lobe, sh_basis
@@ -14,6 +15,7 @@ from relit.synth.subject import Subject, neutral_of
 
 RAYS = 64  # per vertex; their noise, 1.6 % of the visibility, differs from subject to subject
 _OPEN = 0.95  # mean visibility from which a vertex counts as open
+_NEAR_M = 0.10  # how far from what it wears a head is looked at for its shade
 
 
 @dataclass(frozen=True)
@@ -30,25 +32,45 @@ class Posed:
 def pose(
     subject: Subject, model: HeadModel, rays: int = RAYS, inside: bool = False, neutral: Tensor | None = None
 ) -> Posed:
-    """The head of a subject.
+    """The bare head of a subject: `placed`, with what it hides from itself."""
+    return occluded(placed(subject, model, neutral), model, (), rays, inside)
+
+
+def placed(subject: Subject, model: HeadModel, neutral: Tensor | None = None) -> Posed:
+    """The head of a subject as if nothing stood in the way of light.
 
     Args:
-        rays: per vertex; they decide what it sees of the light.
-        inside: whether the mouth's inside is lit as it is open, or left dark.
         neutral: (V, 3) another neutral head than the subject's own.
     """
     neutral = neutral_of(subject, model) if neutral is None else neutral
     morphs = expression_morphs(model, neutral)
     expression, gaze = torch.from_numpy(subject.expression), torch.from_numpy(subject.gaze_rad)
     vertices = posed_vertices(model, neutral, expression, gaze, morphs)
+    normals = vertex_normals(vertices, model.triangles)
+    return Posed(neutral, morphs, vertices, normals, sh_basis(normals) * cosine_lobe()[BAND])
+
+
+def occluded(
+    posed: Posed, model: HeadModel, others: tuple[tuple[Tensor, Tensor, float], ...], rays: int, inside: bool = False
+) -> Posed:
+    """The head with what it, and other things, hide from it.
+
+    Args:
+        others: meshes in the way of light: vertices, triangles, opacity.
+        rays: per vertex.
+        inside: whether the mouth's inside is lit as it is open, or left dark.
+    """
     shadowed, dark = _shadowed()
     traced = shadowed | dark if inside else shadowed
-    normals = vertex_normals(vertices, model.triangles)
-    transfer = sh_basis(normals) * cosine_lobe()[BAND]  # of an open surface
+    if others:
+        tree = cKDTree(torch.cat([vertices[::5] for vertices, _, _ in others]).numpy())
+        away, _ = tree.query(posed.vertices.numpy(), distance_upper_bound=_NEAR_M)
+        traced = traced | (torch.from_numpy(away < _NEAR_M) & ~dark)
+    transfer = posed.transfer.clone()
     transfer[dark] = 0
-    mesh = (vertices, model.triangles, 1.0)
-    transfer[traced] = transfer_at(vertices[traced], normals[traced], (mesh,), rays)
-    return Posed(neutral, morphs, vertices, normals, transfer)
+    meshes = ((posed.vertices, model.triangles, 1.0), *others)
+    transfer[traced] = transfer_at(posed.vertices[traced], posed.normals[traced], meshes, rays)
+    return replace(posed, transfer=transfer)
 
 
 @lru_cache(maxsize=1)

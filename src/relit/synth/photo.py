@@ -20,12 +20,16 @@ from relit.synth.geometry import Posed
 from relit.synth.hair_cards import drawn_hair, load_style, over_head, worn
 from relit.synth.layout import layout
 from relit.synth.light import Scene
+from relit.synth.solids import Prop
 from relit.synth.subject import Subject
+from relit.synth.worn import casters, drawn_props, pressed
 from relit.types import Camera, ReflectanceMaps
 
+PHOTO_PX = 512
 OVERSAMPLED = 1.375  # along each edge; silhouettes are smoothed besides
 GARMENT = len(PARTS) + 1
 _LABEL_SIZE = 512
+_FAR_M = 100.0
 _GARMENT = 50  # purpose of random numbers
 
 
@@ -34,8 +38,9 @@ class Photograph:
     """A picture and what each pixel shows. Labels are those of the pixels' centres."""
 
     picture: np.ndarray  # (H, W, 3) uint8, before JPEG
-    coverage: np.ndarray  # (H, W) [0, 1] of the head and its hair
+    coverage: np.ndarray  # (H, W) [0, 1] of the head, its hair and props
     hair: np.ndarray  # (H, W) [0, 1] of hair before everything else
+    occluder: np.ndarray  # (H, W) [0, 1] of props before head and hair; of a lens what it takes of the light
     part: np.ndarray  # (H, W) uint8: 0 background, 1 + index into PARTS, GARMENT where cloth covers the skin
     region: np.ndarray  # (H, W) uint8: 0 none, 1 + index into REGIONS, the strongest one
     uv: np.ndarray  # (H, W, 2) place in the layout, 0 on the background
@@ -45,21 +50,37 @@ class Photograph:
 
 
 def photograph(
-    subject: Subject, posed: Posed, maps: ReflectanceMaps, scene: Scene, shot: Shot, size: int, rng: np.random.Generator
+    subject: Subject,
+    posed: Posed,
+    props: tuple[Prop, ...],
+    maps: ReflectanceMaps,
+    scene: Scene,
+    shot: Shot,
+    rng: np.random.Generator,
 ) -> Photograph:
-    """The photograph (size x size) of a posed subject in a scene, with its hair."""
+    """The photograph (PHOTO_PX x PHOTO_PX) of a posed subject in a scene, with its hair and what it wears."""
+    size = PHOTO_PX
     model = load_head_model()
     camera = camera_of(shot, (size, size))
     fine = scaled(camera, OVERSAMPLED)
     maps, cloth = dressed(maps, subject.rng(_GARMENT))
-    rgba = render_posed(maps, posed.vertices, posed.transfer, fine, scene.lighting, 1).numpy()
-    hair = np.zeros(rgba.shape[:2], np.float32)
+    rgba = render_posed(maps, posed.vertices, posed.transfer, fine, scene.lighting, 1, casters(posed, model, props)).numpy()
+    depth = rasterise(project(fine, posed.vertices), model.triangles, fine.size_px).depth
+    solid, clear = drawn_props(props, posed, model, fine, scene.lighting)
+    hair, occluder = np.zeros(rgba.shape[:2], np.float32), np.zeros(rgba.shape[:2], np.float32)
+    for layer in solid:
+        rgba, occluder, depth = layer.over(rgba, occluder, depth)
     if subject.hair_style:
         style = load_style(subject.hair_style)
-        depth = rasterise(project(fine, posed.vertices), model.triangles, fine.size_px).depth
-        strands = drawn_hair(style, worn(style, model, posed), subject.hair_colour, fine, scene.lighting, depth)
+        place = pressed(worn(style, model, posed), posed, props)
+        # at a silhouette hair fills what the head leaves of the pixel
+        behind = torch.from_numpy(cv2.dilate(depth.clamp_max(_FAR_M).numpy(), np.ones((3, 3), np.uint8)))
+        strands = drawn_hair(style, place, subject.hair_colour, fine, scene.lighting, behind)
         rgba, hair = over_head(rgba, strands, fine), strands[..., 3]
-    rgba, hair = (cv2.resize(x, (size, size), interpolation=cv2.INTER_AREA) for x in (rgba, hair))
+        occluder = occluder * (1 - hair)
+    for layer in clear:
+        rgba, occluder, _ = layer.over(rgba, occluder, depth)
+    rgba, hair, occluder = (cv2.resize(x, (size, size), interpolation=cv2.INTER_AREA) for x in (rgba, hair, occluder))
     backdrop = backdrop_of(scene, camera, float(rng.uniform(1.0, 14.0)))
     linear = rgba[..., :3] + (1 - rgba[..., 3:]) * backdrop
     fragments = rasterise(project(camera, posed.vertices), model.triangles, (size, size))
@@ -74,6 +95,7 @@ def photograph(
         picture=developed(np.ascontiguousarray(linear), shot, rng),
         coverage=rgba[..., 3],
         hair=hair,
+        occluder=occluder,
         part=part.numpy().astype(np.uint8),
         region=np.where(seen.numpy(), region_labels()[at[..., 1], at[..., 0]], 0).astype(np.uint8),
         uv=uv.numpy(),

@@ -13,19 +13,21 @@ from relit.models.head import PARTS, landmark_points, load_head_model
 from relit.models.regions import REGIONS
 from relit.models.skin import tone_colour
 from relit.synth.camera import Shot, camera_of, draw_shot, towards_camera
-from relit.synth.geometry import RAYS, Posed, pose
+from relit.synth.geometry import RAYS, Posed, occluded, placed
 from relit.synth.light import Scene, draw_scene
-from relit.synth.photo import Photograph, photograph
+from relit.synth.photo import PHOTO_PX, Photograph, photograph
+from relit.synth.props import draw_props
 from relit.synth.skin import maps_of
+from relit.synth.solids import Prop
 from relit.synth.split import check_split
 from relit.synth.subject import Subject, draw_subject, record_of
 from relit.synth.uv_pair import LitTexture, baked_occlusion, light_texture, photographed
+from relit.synth.worn import occluders
 from relit.types import ReflectanceMaps
 
 KINDS = ("uv", "photo")
-PHOTO_PX = 512
 PHOTO_MAPS = 768  # size of the maps that a photo is rendered from
-_SHOT, _SCENE, _DEVELOP = 40, 41, 42  # purposes of random numbers
+_SHOT, _SCENE, _DEVELOP, _PROPS = 40, 41, 42, 43  # purposes of random numbers
 F0_SCALE, MICRON_ZERO, POSITION_ORIGIN_M, POSITION_SPAN_M, DEPTH_SPAN_M = 0.08, 32768, -0.25, 0.5, 4.0
 # Run lengths and one fixed filter: half the time of the default, a few per cent larger.
 _PNG = [cv2.IMWRITE_PNG_COMPRESSION, 1, cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE]
@@ -49,19 +51,20 @@ CODING = {
     "position.png": f"16 bit, head frame, (metres - {POSITION_ORIGIN_M}) / {POSITION_SPAN_M} * 65535; 0 outside",
     "mask.png": f"0 background, 1 + index: {', '.join(PARTS)}, garment",
     "region.png": f"0 none, 1 + index: {', '.join(REGIONS)}",
-    "coverage.png": "of head and hair * 255",
+    "coverage.png": "of head, hair and props * 255",
     "hair.png": "of hair before everything else * 255; mask and the labels below are those of the head behind it",
+    "occluder.png": "coverage of props before head and hair * 255; of lenses the share of light that they take",
     "uv.png": "16 bit, u * 65535, v * 65535, 65535 where the head is",
     "depth.png": f"16 bit, metres / {DEPTH_SPAN_M} * 65535 along the optical axis, 0 on the background",
     "normal.png": "head frame, 127.5 + 127.5 n, without relief",
     "image_albedo.png": "sRGB, diffuse albedo seen by each pixel",
-    "json": "subject, shot, light (harmonics in the head frame), camera, 478 landmarks in pixels",
+    "json": "subject, shot, props, light (harmonics in the head frame), camera, 478 landmarks in pixels",
 }
 _MAPS = ("albedo", "specular", "roughness", "diffuse_normal", "specular_normal", "displacement", "occlusion")
 FILES = {
     "uv": ("lit.png", *(f"{m}.png" for m in _MAPS), "visible.png", "object_normal.png", "position.png", "json"),
-    "photo": ("photo.jpg", "mask.png", "region.png", "coverage.png", "hair.png", "uv.png", "depth.png", "normal.png",
-              "image_albedo.png", *(f"{m}.png" for m in _MAPS), "json"),
+    "photo": ("photo.jpg", "mask.png", "region.png", "coverage.png", "hair.png", "occluder.png", "uv.png", "depth.png",
+              "normal.png", "image_albedo.png", *(f"{m}.png" for m in _MAPS), "json"),
 }  # fmt: skip
 
 
@@ -100,20 +103,23 @@ def make_sample(order: Order, index: int) -> dict[str, bytes]:
     """The files of sample `index` by extension, in the order of FILES."""
     subject = draw_subject(order.seed, index, order.split)
     rays, inside = (RAYS, False) if order.kind == "uv" else (PHOTO_RAYS, True)
-    posed = pose(subject, load_head_model(), rays, inside)
+    model = load_head_model()
+    posed = placed(subject, model)
+    props = draw_props(subject, posed, model, subject.rng(_PROPS))
+    posed = occluded(posed, model, occluders(props), rays, inside)
     shot = draw_shot(subject.rng(_SHOT), float(luminance(tone_colour(torch.from_numpy(subject.tone)))))
     scene = draw_scene(order.split, towards_camera(shot), subject.rng(_SCENE))
     size = order.size if order.kind == "uv" else max(PHOTO_MAPS, order.size)
     maps = maps_of(subject, size, baked_occlusion(posed, size), order.skins)
     if order.kind == "uv":
-        lit = light_texture(posed, maps, scene.lighting, shot)
+        lit = light_texture(posed, maps, scene.lighting, shot, props)
         files = _uv_files(lit, photographed(lit, shot, subject.rng(_DEVELOP)))
         camera_px = order.size
     else:
-        files = _photo_files(photograph(subject, posed, maps, scene, shot, PHOTO_PX, subject.rng(_DEVELOP)), shot)
+        files = _photo_files(photograph(subject, posed, props, maps, scene, shot, subject.rng(_DEVELOP)), shot)
         camera_px = PHOTO_PX
     files |= _map_files(maps, order.size)
-    files["json"] = json.dumps(_facts(subject, posed, shot, scene, camera_px), separators=(",", ":")).encode()
+    files["json"] = json.dumps(_facts(subject, posed, shot, scene, camera_px, props), separators=(",", ":")).encode()
     return {name: files[name] for name in FILES[order.kind]}
 
 
@@ -139,6 +145,7 @@ def _photo_files(photo: Photograph, shot: Shot) -> dict[str, bytes]:
         "region.png": _png(photo.region),
         "coverage.png": _png(_byte(photo.coverage)),
         "hair.png": _png(_byte(photo.hair)),
+        "occluder.png": _png(_byte(photo.occluder)),
         "uv.png": _png(np.round(uv.clip(0, 1) * 65535).astype(np.uint16)),
         "depth.png": _png(np.round(depth.clip(0, 65535)).astype(np.uint16)),
         "normal.png": _png(_byte(0.5 + 0.5 * photo.normal)),
@@ -163,7 +170,7 @@ def _map_files(maps: ReflectanceMaps, size: int) -> dict[str, bytes]:
     }
 
 
-def _facts(subject: Subject, posed: Posed, shot: Shot, scene: Scene, camera_px: int) -> dict:
+def _facts(subject: Subject, posed: Posed, shot: Shot, scene: Scene, camera_px: int, props: tuple[Prop, ...]) -> dict:
     from relit.geometry.camera import project
 
     camera = camera_of(shot, (camera_px, camera_px))
@@ -172,6 +179,7 @@ def _facts(subject: Subject, posed: Posed, shot: Shot, scene: Scene, camera_px: 
     return {
         "subject": record_of(subject),
         "shot": shot.record(),
+        "props": [p.name for p in props],
         "light": {
             "kind": scene.kind,
             "panoramas": list(scene.names),

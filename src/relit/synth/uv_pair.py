@@ -22,6 +22,8 @@ from relit.render.shadows import MAP_SIZE, sun_visibility
 from relit.synth.camera import Shot, camera_of, developed
 from relit.synth.geometry import Posed
 from relit.synth.layout import layout
+from relit.synth.solids import Prop
+from relit.synth.worn import casters
 from relit.types import Camera, Lighting, ReflectanceMaps
 
 BACK_MM = -45.0  # behind this, behind the ears, the lit texture stays black
@@ -54,11 +56,13 @@ class LitTexture:
         self.position_m = position_m  # head frame
 
 
-def light_texture(posed: Posed, maps: ReflectanceMaps, lighting: Lighting, shot: Shot) -> LitTexture:
+def light_texture(
+    posed: Posed, maps: ReflectanceMaps, lighting: Lighting, shot: Shot, props: tuple[Prop, ...] = ()
+) -> LitTexture:
     """Shades every texel of the head as the camera of a shot would see it.
 
     The same shading as `relit.render.portrait`, texel by texel instead of pixel by pixel, with the light spread below
-    the skin along the texture.
+    the skin along the texture. What the subject wears throws its shadow and hides what is behind it, but is not drawn.
     """
     with torch.no_grad():
         model, size = load_head_model(), maps.roughness.shape[0]
@@ -98,14 +102,14 @@ def light_texture(posed: Posed, maps: ReflectanceMaps, lighting: Lighting, shot:
             irradiance=irradiance,
             visibility=visibility[:, 0],
             open_direction=normalize(bent, dim=1),
-            lit=_lit(posed, model, position, normal, lighting),
+            lit=_lit(casters(posed, model, props), position, normal, lighting),
         )
         diffuse, specular = shade(surface, lighting)
         full = lambda flat: _scattered_to(flat, listed, size)  # noqa: E731
         spread = _below_skin(full(diffuse), _soft_texels(size), layout(size).texel_mm)
         lit = full(torch.ones(len(listed), 1))  # the light that spreads past the rim is cut off
         radiance = (maps.diffuse_albedo.numpy() / math.pi * spread + full(specular)) * lit
-        seen = _seen(posed, model, camera, at_px, facing)
+        seen = _seen(casters(posed, model, props), camera, at_px, facing)
         return LitTexture(radiance, full(seen[:, None])[..., 0], *_whole_geometry(posed, model, size))
 
 
@@ -140,10 +144,10 @@ def _soft_texels(size: int) -> np.ndarray:
     return _scattered_to(soft[:, None].float(), listed, size)[..., 0] > 0
 
 
-def _lit(posed: Posed, model: HeadModel, position: Tensor, normal: Tensor, lighting: Lighting) -> Tensor:
+def _lit(casting: tuple[Tensor, Tensor], position: Tensor, normal: Tensor, lighting: Lighting) -> Tensor:
     """(P, L) what each texel sees of each directional light; the map is as fine as the texture."""
     size = min(MAP_SIZE, round(1.5 * len(position) ** 0.5))
-    lit = [sun_visibility(posed.vertices, model.triangles, position, normal, d, size) for d in lighting.directions]
+    lit = [sun_visibility(*casting, position, normal, d, size) for d in lighting.directions]
     return torch.stack(lit, 1) if lit else torch.ones(len(position), 0)
 
 
@@ -183,9 +187,10 @@ def _below_skin(irradiance: np.ndarray, skin: np.ndarray, texel_mm: tuple[float,
     return np.where(skin[..., None], result / np.sum([s[1:] for s in PROFILE], 0), irradiance).astype(np.float32)
 
 
-def _seen(posed: Posed, model: HeadModel, camera: Camera, at_px: Tensor, facing: Tensor) -> Tensor:
+def _seen(casting: tuple[Tensor, Tensor], camera: Camera, at_px: Tensor, facing: Tensor) -> Tensor:
     """(P,) [0, 1]: texels that the camera sees, fading at grazing angles."""
-    depth = rasterise(project(camera, posed.vertices), model.triangles, camera.size_px).depth
+    vertices, triangles = casting
+    depth = rasterise(project(camera, vertices), triangles, camera.size_px).depth
     depth = torch.where(depth.isfinite(), depth, 100.0)
     # the farthest of the neighbours: a pixel at a contour must not hide what lies beside it
     around = torch.from_numpy(cv2.dilate(depth.numpy(), np.ones((3, 3), np.uint8)))

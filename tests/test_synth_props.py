@@ -1,0 +1,82 @@
+"""Laws of props: outside the skin, before the head, only ever darkening, the same for the same number."""
+
+import numpy as np
+import pytest
+import torch
+
+from relit.geometry.mesh import vertex_normals
+from relit.models.head import load_head_model
+from relit.render.occlusion import ambient_occlusion
+from relit.synth.geometry import occluded, placed
+from relit.synth.props import KINDS, draw_props, props_of
+from relit.synth.subject import draw_subject
+from relit.synth.worn import occluders
+
+DEEPEST_M = 5e-4
+
+
+@pytest.fixture(scope="module")
+def worn():
+    model, found = load_head_model(), []
+    for index, kind in enumerate(KINDS * 2):
+        subject = draw_subject(11, index)
+        posed = placed(subject, model)
+        found.append((kind, posed, props_of(kind, subject, posed, model, np.random.default_rng(index))))
+    return found
+
+
+def test_props_are_meshes_with_a_material(worn):
+    for _, _, props in worn:
+        for part in props:
+            assert part.triangles.min() >= 0 and part.triangles.max() < len(part.vertices_m)
+            assert torch.isfinite(part.vertices_m).all() and part.vertices_m.abs().max() < 0.5
+            assert 0 < part.opacity <= 1 and 0 <= part.roughness <= 1
+            assert part.colour.shape == (3,) and part.colour.min() >= 0 and part.colour.max() <= 1
+
+
+def test_props_do_not_cut_into_the_skin(worn):
+    from scipy.spatial import cKDTree
+
+    model = load_head_model()
+    skin = model.triangles[model.part == 0]
+    for kind, posed, props in worn:
+        corners = posed.vertices[skin]
+        # points on every triangle, dense enough for half a millimetre
+        weights = torch.tensor([(1, 0, 0), (0.5, 0.5, 0), (0, 0.5, 0.5), (0.5, 0, 0.5), (1 / 3, 1 / 3, 1 / 3)])
+        points = torch.einsum("kc,tcd->tkd", weights, corners).flatten(0, 1).numpy()
+        face = torch.linalg.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+        normals = torch.nn.functional.normalize(face, dim=1).repeat_interleave(5, 0).numpy()
+        tree = cKDTree(points)
+        for part in props:
+            place = part.vertices_m.numpy()
+            away, near = tree.query(place, distance_upper_bound=0.01)
+            at = np.isfinite(away)
+            height = ((place[at] - points[near[at]]) * normals[near[at]]).sum(1)
+            deep = (height < -DEEPEST_M) & (away[at] < 4 * np.abs(height))
+            assert deep.mean() < 0.002, (kind, part.name, height.min(), deep.sum())
+
+
+def test_what_is_worn_only_darkens(worn):
+    model = load_head_model()
+    for kind, posed, props in worn[: len(KINDS)]:
+        bare, dressed = (occluded(posed, model, others, 16) for others in ((), occluders(props)))
+        before, after = ambient_occlusion(bare.transfer), ambient_occlusion(dressed.transfer)
+        assert (after <= before + 0.05).all() and after.mean() < before.mean(), kind
+
+
+def test_the_surfaces_of_solid_props_face_outwards(worn):
+    for _, _, props in worn:
+        for part in (p for p in props if ":" not in p.name or p.name in ("hat:knitted", "hat:cap")):
+            outwards = (vertex_normals(part.vertices_m, part.triangles) * (part.vertices_m - part.vertices_m.mean(0))).sum(1)
+            assert (outwards > 0).float().mean() > 0.7, part.name
+
+
+def test_the_same_number_wears_the_same():
+    model, subject = load_head_model(), draw_subject(11, 0)
+    posed = placed(subject, model)
+    seeds = range(60)
+    drawn = [draw_props(subject, posed, model, np.random.default_rng(seed)) for seed in seeds]
+    assert 0.12 < np.mean([len(props) > 0 for props in drawn]) < 0.45
+    seed = next(seed for seed in seeds if drawn[seed])
+    again = draw_props(subject, posed, model, np.random.default_rng(seed))
+    assert all(torch.equal(a.vertices_m, b.vertices_m) for a, b in zip(again, drawn[seed], strict=True))
