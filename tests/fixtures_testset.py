@@ -10,8 +10,6 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import torch
-from safetensors.torch import save
 
 from relit.geometry.camera import project
 from relit.models.head import landmark_points, load_head_model
@@ -45,7 +43,7 @@ def write_small_set(folder: Path, subjects: int = 1, letters: tuple[str, ...] = 
         "split": "test",
         "seed": SEED,
         "coding": {name: CODING[name] for name in CODING if not name.startswith(("lit", "visible", "object", "position"))},
-        "shards": {"shard-000.tar": hashlib.sha256(stream.getvalue()).hexdigest()},
+        "shards": [{"file": "shard-000.tar", "sha256": hashlib.sha256(stream.getvalue()).hexdigest()}],
         "licence": "CC0-1.0",
         "command": "tests/fixtures_testset.py",
     }
@@ -69,7 +67,7 @@ def _subject(position: int, letters: tuple[str, ...], maps_px: int) -> dict[str,
         scene = draw_scene("test", towards_camera(shot), rng)
         photo = _photo_files(photograph(person, posed, maps, scene, shot, 512, rng), shot)
         camera = camera_of(shot, (512, 512))
-        photo = {name: photo[name] for name in ("photo.jpg", "mask.png", "coverage.png", "hair.png", "uv.png")}
+        photo = {name: photo[name] for name in ("photo.jpg", "mask.png", "coverage.png", "hair.png")}
         photo["occluder.png"] = cv2.imencode(".png", np.zeros((512, 512), np.uint8))[1].tobytes()
         numbers = lambda tensor: np.round(tensor.numpy().astype(float), 6).tolist()  # noqa: E731
         light = scene.lighting
@@ -90,8 +88,10 @@ def _subject(position: int, letters: tuple[str, ...], maps_px: int) -> dict[str,
         }  # fmt: skip
         photo["json"] = json.dumps(record).encode()
         files |= {f"{key}_{letter}.{name}": data for name, data in photo.items()}
-    neutral = torch.round(posed.neutral / 20e-6).to(torch.int16)
+    unit = np.round(posed.neutral.numpy() / 2e-5).astype(np.int32)
+    shape = io.BytesIO()
+    np.savez_compressed(shape, steps=np.diff(unit, axis=0, prepend=0).astype(np.int16))
     own = {name: data for name, data in _map_files(maps, 512).items() if name != "occlusion.png"}
-    own["shape.safetensors"] = save({"neutral": neutral})
+    own["shape.npz"] = shape.getvalue()
     own["json"] = json.dumps(record_of(person)).encode()
     return {f"{key}.{name}": data for name, data in own.items()} | files

@@ -10,11 +10,10 @@ from fixtures_testset import write_small_set
 from relit.cli import main
 from relit.errors import InputError
 from relit.evaluation.case import Case, face_mask
-from relit.evaluation.contenders import Answer, canonical_face, model_mesh
+from relit.evaluation.contenders import Answer, canonical_face, model_mesh, true_answer
 from relit.evaluation.harness import measured
 from relit.evaluation.testset import open_testset, read_photo, read_subject
 from relit.models.head import load_head_model
-from relit.types import Head
 
 
 @pytest.fixture(scope="module")
@@ -27,8 +26,7 @@ def case(folder):
     """The truth itself as the answer."""
     data = open_testset(folder)
     subject, photo = read_subject(data, "s00"), read_photo(data, "s00_a")
-    head = Head(subject.neutral, torch.zeros(52, *subject.neutral.shape), subject.maps, (), torch.zeros(3))
-    return Case(subject, (photo,), Answer(model_mesh(load_head_model(), subject.neutral), head))
+    return Case(subject, (photo,), true_answer(subject, (photo,)))
 
 
 def run(capsys, *arguments):
@@ -44,13 +42,15 @@ def test_truth_is_read_with_its_codings(folder):
     assert subject.maps.diffuse_normal.norm(dim=-1).sub(1).abs().max() < 1e-5
     assert 0.01 < float(subject.maps.specular_albedo[torch.from_numpy(face_mask(512))].mean()) < 0.05
     assert photo.photo.linear.shape == (512, 512, 3) and photo.photo.focal_35mm is None
-    assert photo.uv.max() <= 1 and (photo.part > 0).mean() > 0.2
+    assert (photo.part > 0).mean() > 0.2 and 0 <= photo.cover.min() <= photo.cover.max() <= 1
 
 
 def test_the_truth_has_no_error(case):
     figures = measured(case)["metrics"]
     assert figures["albedo_psnr"]["whole"] == 100 and figures["albedo_ssim"]["visible"] == pytest.approx(1)
     assert figures["specular_normal_angle"]["whole"] < 0.1
+    assert figures["surface_normal_angle"]["whole"] < 0.1 and figures["ita_error"]["absolute"] == 0
+    assert figures["relit_psnr"]["mean"] == 100 and figures["relit_ssim"]["sun"] == pytest.approx(1)
     assert figures["now"]["mean"] < 1e-3 and figures["size_error"] < 1e-3 and figures["realy"]["nose"] < 1e-3
 
 

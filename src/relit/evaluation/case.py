@@ -14,6 +14,19 @@ from relit.evaluation.contenders import Answer
 from relit.evaluation.geometry import FaceError, Similarity, face_error, similarity_alignment, vertex_areas
 from relit.evaluation.testset import GARMENT, TruePhoto, TrueSubject
 from relit.evaluation.truth import SEVEN_OF_MEDIAPIPE
+from relit.evaluation.views import (
+    RELIGHTS,
+    Look,
+    face_pixels,
+    fitted_render,
+    found_render,
+    found_vertices,
+    likenesses,
+    look_at,
+    small,
+    true_render,
+    true_transfer,
+)
 from relit.geometry.camera import camera_centre, project
 from relit.geometry.mesh import vertex_normals
 from relit.geometry.uv import rasterise_uv
@@ -25,6 +38,7 @@ GRAZING = 0.2  # least cosine to the camera of a texel that counts as seen
 DEPTH_SLACK_M = 0.002
 COVERED = 0.25  # of a pixel, by hair or things worn, from which the skin behind does not count as seen
 NOW_RADIUS = 0.7  # of the sum of eye distance and nose length, Sanyal et al. 2019
+MARGIN_M = 0.04
 LABELLED_M = 0.012  # how far around the lips REALY's mouth reaches here
 
 
@@ -54,17 +68,25 @@ class Case:
     def regions(self) -> dict[str, np.ndarray]:
         """(H, W) bool masks: the whole face, what the photos show of it, and what they do not."""
         seen = np.zeros_like(self.face)
-        for photo, vertices in zip(self.photos, self.posed, strict=True):
+        for photo, vertices in zip(self.photos, self.posed[: len(self.photos)], strict=True):
             seen |= visible_texels(photo, vertices, len(self.face))
         return {"whole": self.face, "visible": self.face & seen, "unseen": self.face & ~seen}
 
     @cached_property
     def posed(self) -> tuple[Tensor, ...]:
-        """(V, 3) the true head as each photo shows it."""
+        """(V, 3) the true head as each photo shows it, and as the target photo does."""
         model = load_head_model()
         morphs = expression_morphs(model, self.subject.neutral)
+        photos = (*self.photos, *([self.target.photo] if self.target else []))
+        return tuple(posed_vertices(model, self.subject.neutral, photo.expression, photo.gaze_rad, morphs) for photo in photos)
+
+    @cached_property
+    def bare(self) -> tuple[np.ndarray, np.ndarray]:
+        """(H, W) bool: pixels that show bare skin of the face, in the first photo and in the target photo."""
+        photos = self.photos[0], self.target.photo
         return tuple(
-            posed_vertices(model, self.subject.neutral, photo.expression, photo.gaze_rad, morphs) for photo in self.photos
+            face_pixels(vertices, photo.camera, self.face) & (photo.part == 1) & (photo.cover < COVERED)
+            for photo, vertices in zip(photos, (self.posed[0], self.posed[-1]), strict=True)
         )
 
     @cached_property
@@ -113,9 +135,61 @@ class Case:
         return self._error(False)
 
     def _error(self, with_scale: bool) -> FaceError:
-        points, area, _, seven = self.scan
+        points, area, _, _ = self.scan
         mesh = self.answer.mesh
-        return face_error(points, area, mesh.vertices, mesh.triangles, self.landmark_alignment, with_scale)
+        return face_error(points, area, mesh.vertices, self.near_triangles, self.landmark_alignment, with_scale)
+
+    @cached_property
+    def near_triangles(self) -> np.ndarray:
+        """(T, 3) the recovered mesh without what lies so far from the true face that no closest point can lie on it."""
+        points, mesh = self.scan[0], self.answer.mesh
+        centres = self.landmark_alignment(mesh.vertices)[mesh.triangles].mean(1)
+        low, high = points.min(0) - MARGIN_M, points.max(0) + MARGIN_M
+        return mesh.triangles[((centres > low) & (centres < high)).all(1)]
+
+    @cached_property
+    def photo_look(self) -> Look:
+        """The first photo as recognition networks see it."""
+        return look_at(self.photos[0].photo.linear)
+
+    @cached_property
+    def render_looks(self) -> dict[str, Look]:
+        """Renders of the recovered head as recognition networks see them, by name; see `views.likenesses`."""
+        return {name: look_at(picture) for name, picture in likenesses(self.answer.head).items()}
+
+    @cached_property
+    def relit_pairs(self) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+        """By new light: (H, W, 4) linear renders of the recovered and of the true head."""
+        transfer = true_transfer(self.posed[0])
+        return {
+            light: (
+                found_render(self.answer.head, 0, light),
+                true_render(self.subject, self.photos[0], (self.posed[0], transfer), light),
+            )
+            for light in RELIGHTS
+        }
+
+    @cached_property
+    def relit_mask(self) -> np.ndarray:
+        """(H, W) bool: pixels of those renders that show the face in both."""
+        head = self.answer.head
+        found = face_pixels(found_vertices(head), small(head.fits[0].camera), self.face)
+        return found & face_pixels(self.posed[0], small(self.photos[0].camera), self.face)
+
+    @cached_property
+    def own_picture(self) -> np.ndarray:
+        """(H, W, 4) the recovered head in the camera and light that were fitted to the first photo."""
+        return fitted_render(self.answer.head, self.answer.head)
+
+    @cached_property
+    def target_picture(self) -> np.ndarray:
+        """(H, W, 4) the same of the target photo."""
+        return fitted_render(self.target.answer.head, self.target.answer.head)
+
+    @cached_property
+    def swapped_picture(self) -> np.ndarray:
+        """(H, W, 4) the target photo's fit with the maps recovered from the source."""
+        return fitted_render(self.target.answer.head, self.answer.head)
 
     @cached_property
     def landmark_alignment(self) -> Similarity:

@@ -12,6 +12,7 @@ import torch
 from relit import __version__
 from relit.appearance.lighting import uniform_lighting
 from relit.errors import AssetMissing, InputError
+from relit.evaluation.testset import TruePhoto, TrueSubject
 from relit.evaluation.truth import SEVEN_OF_MEDIAPIPE
 from relit.geometry.transforms import rigid
 from relit.head.eyes import paint_eyes
@@ -56,7 +57,7 @@ class Contender:
     name: str
     version: str
     about: str
-    run: Callable[[list[Photo], Size], Answer]
+    run: Callable[[list[Photo], Size], Answer] | None  # None: the truth, which the harness knows
 
 
 def contender(name: str) -> Contender:
@@ -178,6 +179,28 @@ def _landmark_pose(model: HeadModel, observation: Observation) -> Camera:
     )
 
 
+def true_answer(subject: TrueSubject, photos: tuple[TruePhoto, ...]) -> Answer:
+    """The truth itself: what relit's renderer and the metrics leave of a perfect recovery."""
+    model = load_head_model()
+    fits = tuple(
+        FaceFit(
+            method="truth",
+            camera=photo.camera,
+            identity=torch.zeros(len(model.identity_modes)),
+            expression=photo.expression,
+            gaze_rad=photo.gaze_rad,
+            vertex_offset=subject.neutral - model.mean,
+            albedo=torch.zeros(len(load_skin_model().names)),
+            lighting=photo.lighting,
+            exposure=torch.ones(3),
+            energies={},
+        )
+        for photo in photos
+    )
+    head = Head(subject.neutral, expression_morphs(model, subject.neutral), subject.maps, fits, IRIS)
+    return Answer(model_mesh(model, subject.neutral), head)
+
+
 def landmark_depth(photos: list[Photo], size: Size) -> Answer:
     """MediaPipe's landmarks of the first photo with their own relative depth, on the triangles of its canonical face."""
     found = observe(photos[0]).landmarks
@@ -283,6 +306,7 @@ def eos_shape(photos: list[Photo], size: Size) -> Answer:
 
 
 BASELINES = {
+    "truth": ("the truth itself: what renderer and metrics leave of a perfect recovery", None),
     "mean": ("mean head and mean skin of the priors, placed by landmarks", mean_head),
     "mediapipe": ("MediaPipe's landmarks with their depth; shape only", landmark_depth),
     "canonical": ("MediaPipe's canonical face, the same for everybody; shape only", canonical_mesh),

@@ -24,6 +24,10 @@ class Similarity:
     def __call__(self, points: Float[np.ndarray, "N 3"]) -> Float[np.ndarray, "N 3"]:
         return self.scale * points @ self.rotation.T + self.translation
 
+    def back(self, points: Float[np.ndarray, "N 3"]) -> Float[np.ndarray, "N 3"]:
+        """The inverse map."""
+        return (points - self.translation) @ self.rotation / self.scale
+
 
 @dataclass(frozen=True)
 class FaceError:
@@ -57,27 +61,45 @@ def similarity_alignment(
     return Similarity(scale, rotation, target_mean - scale * rotation @ source_mean)
 
 
+class Surface:
+    """A triangle mesh that is asked for nearest points many times."""
+
+    def __init__(self, vertices: Float[np.ndarray, "V 3"], triangles: Int[np.ndarray, "T 3"]):
+        self._corners = np.ascontiguousarray(vertices[triangles], dtype=float)
+        self._centroids = self._corners.mean(1)
+        self._reach = np.linalg.norm(self._corners - self._centroids[:, None], axis=2).max(1)
+        self._tree = cKDTree(self._centroids)
+        # a few large triangles would make every search wide: they are searched apart
+        large = self._reach > 2 * np.median(self._reach)
+        groups = [np.flatnonzero(group) for group in (~large, large) if group.any()]
+        self._groups = [(cKDTree(self._centroids[group]), group, self._reach[group].max()) for group in groups]
+
+    def closest(self, points: Float[np.ndarray, "N 3"]) -> Float[np.ndarray, "N 3"]:
+        """The nearest point of the surface to each point, exactly.
+
+        Tried are all triangles whose bounding spheres come as near as the triangle with the nearest centroid.
+        """
+        places = np.ascontiguousarray(points, dtype=float)
+        nearest, best = self._tree.query(places)
+        for tree, group, reach in self._groups:
+            candidates = tree.query_ball_point(places, nearest + reach)
+            ends = np.cumsum([len(found) for found in candidates])
+            listed = group[np.concatenate(candidates).astype(int)]
+            best = _nearest_triangle(places, self._corners, self._centroids, self._reach, best, listed, ends)
+        return _on_triangles(places, self._corners, best)
+
+
 def closest_points(
     points: Float[np.ndarray, "N 3"], vertices: Float[np.ndarray, "V 3"], triangles: Int[np.ndarray, "T 3"]
 ) -> Float[np.ndarray, "N 3"]:
-    """The nearest point of a triangle mesh to each point, exactly.
-
-    Tried are all triangles whose bounding spheres come as near as the triangle with the nearest centroid.
-    """
-    corners = np.ascontiguousarray(vertices[triangles], dtype=float)
-    centroids = corners.mean(1)
-    reach = np.linalg.norm(corners - centroids[:, None], axis=2).max(1)
-    tree = cKDTree(centroids)
-    nearest, first = tree.query(points)
-    candidates = tree.query_ball_point(points, nearest + reach.max())
-    ends = np.cumsum([len(found) for found in candidates])
-    listed = np.concatenate(candidates).astype(int)
-    return _closest(np.ascontiguousarray(points, dtype=float), corners, centroids, reach, first, listed, ends)
+    """The nearest point of a triangle mesh to each point, exactly."""
+    return Surface(vertices, triangles).closest(points)
 
 
 @numba.njit(cache=True)
-def _closest(points, corners, centroids, reach, first, candidates, ends):
-    result = np.empty_like(points)
+def _nearest_triangle(points, corners, centroids, reach, first, candidates, ends):
+    """The nearest triangle among `first` and the candidates of each point, which lie one after the other."""
+    result = first.copy()
     start = 0
     for i in range(len(points)):
         p = points[i]
@@ -90,9 +112,17 @@ def _closest(points, corners, centroids, reach, first, candidates, ends):
                 found = _on_triangle(p, corners[t, 0], corners[t, 1], corners[t, 2])
                 squared = ((found - p) ** 2).sum()
                 if squared < best:
-                    best, near = squared, found
-        result[i] = near
+                    best, result[i] = squared, t
         start = ends[i]
+    return result
+
+
+@numba.njit(cache=True)
+def _on_triangles(points, corners, triangles):
+    result = np.empty_like(points)
+    for i in range(len(points)):
+        t = triangles[i]
+        result[i] = _on_triangle(points[i], corners[t, 0], corners[t, 1], corners[t, 2])
     return result
 
 
@@ -150,17 +180,17 @@ def face_error(
     Differs: the mean is weighted by area; ICP minimises point-to-point distance.
     """
     alignment = start if with_scale else similarity_alignment(vertices, start(vertices), with_scale=False)
+    surface = Surface(vertices, triangles)  # a similarity keeps nearest points: they are found in the mesh's own frame
     thinned, share = truth[::4], weight[::4]  # enough to align by
     previous = np.inf
     for _ in range(60):
-        found = closest_points(thinned, alignment(vertices), triangles)
-        error = float(share @ ((found - thinned) ** 2).sum(1) / share.sum())
+        found = surface.closest(alignment.back(thinned))
+        error = float(share @ ((alignment(found) - thinned) ** 2).sum(1) / share.sum())
         if error > previous * (1 - 1e-3):
             break
         previous = error
-        own = (found - alignment.translation) @ alignment.rotation / alignment.scale
-        alignment = similarity_alignment(own, thinned, share, with_scale)
-    distance = 1e3 * np.linalg.norm(closest_points(truth, alignment(vertices), triangles) - truth, axis=1)
+        alignment = similarity_alignment(found, thinned, share, with_scale)
+    distance = 1e3 * np.linalg.norm(alignment(surface.closest(alignment.back(truth))) - truth, axis=1)
     return FaceError(
         mean_mm=float(weight @ distance / weight.sum()),
         median_mm=_weighted_median(distance, weight),

@@ -12,15 +12,17 @@ import signal
 import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
 
 from relit.errors import AssetError, InputError, RelitError
 from relit.evaluation.case import Case, Target
-from relit.evaluation.contenders import Answer, Contender, contender
+from relit.evaluation.contenders import Answer, Contender, contender, true_answer
+from relit.evaluation.evidence import embeddings, keep_evidence
 from relit.evaluation.metrics import METRICS
-from relit.evaluation.testset import TruthSet, open_testset, read_photo, read_subject
+from relit.evaluation.metrics.tone import true_ita_deg
+from relit.evaluation.testset import TruthSet, fingerprint_of, open_testset, read_photo, read_subject
 from relit.progress import SILENT, Progress
 
 SMALLEST_SIZE = 512  # texels along an edge: the truth's
@@ -76,14 +78,13 @@ def evaluate(methods: list[str], plan: Plan, progress: Progress = SILENT) -> dic
     records = {}
     for name, method in zip(methods, chosen, strict=True):
         path = out / f"{method.name}.jsonl"
-        stamp = stamp_of(opened, method, size)
-        done = kept_lines(path, stamp)
+        done = kept_lines(path, stamp_of(method, size), {item.key: fingerprint(opened, item) for item in items})
         todo = [Task(name, opened.folder, item, (size, size), out / method.name) for item in items if item.key not in done]
         path.parent.mkdir(parents=True, exist_ok=True)
         with progress.stage(method.name) as step, path.open("a", encoding="utf-8") as file:
             step(len(items) - len(todo), len(items))
             for count, record in enumerate(_measured(todo, plan.jobs), len(items) - len(todo) + 1):
-                file.write(json.dumps({**stamp, **record}, ensure_ascii=False, allow_nan=False) + "\n")
+                file.write(json.dumps(record, ensure_ascii=False, allow_nan=False) + "\n")
                 file.flush()
                 os.fsync(file.fileno())
                 done[record["key"]] = record
@@ -112,13 +113,23 @@ def items_of(data: TruthSet, photos: int) -> list[Item]:
     return [Item(key, data.subject_of(key), (key,), targets.get(key)) for key in alone]
 
 
-def stamp_of(data: TruthSet, method: Contender, size: int) -> dict:
+def fingerprint(data: TruthSet, item: Item) -> str:
+    """Of all that is known of an item: changes where its photos or its truth do, and nowhere else."""
+    return fingerprint_of(data, (item.subject, *item.photos, *([item.target] if item.target else [])))
+
+
+def stamp_of(method: Contender, size: int) -> dict:
     """What a line must agree with to be kept."""
-    return {"method": method.name, "version": method.version, "set": data.fingerprint, "size": size, "harness": HARNESS}
+    return {"method": method.name, "version": method.version, "size": size, "harness": HARNESS}
 
 
-def kept_lines(path: Path, stamp: dict) -> dict[str, dict]:
-    """The records in a file that agree with the stamp, by key; others, and a line cut off by an interrupt, are removed."""
+def kept_lines(path: Path, stamp: dict, truths: dict[str, str]) -> dict[str, dict]:
+    """The records in a file that still hold, by key; others, and a line cut off by an interrupt, are removed.
+
+    Args:
+        stamp: what every record must agree with.
+        truths: the fingerprint of each item; records of items that are not asked for are kept.
+    """
     if not path.exists():
         return {}
     kept = {}
@@ -128,7 +139,8 @@ def kept_lines(path: Path, stamp: dict) -> dict[str, dict]:
             record = json.loads(line)
         except ValueError:
             continue
-        if all(record.get(name) == value for name, value in stamp.items()):
+        wanted = {**stamp, "truth": truths.get(record.get("key"), record.get("truth"))}
+        if all(record.get(name) == value for name, value in wanted.items()):
             kept[record["key"]] = record
     if len(kept) < len(lines):
         draft = path.with_suffix(".draft")
@@ -143,8 +155,16 @@ def measure(task: Task) -> dict:
     subject = read_subject(data, task.item.subject)
     photos = tuple(read_photo(data, key) for key in task.item.photos)
     target = read_photo(data, task.item.target) if task.item.target else None
-    record = {"key": task.item.key, "subject": subject.key, "tags": sorted({tag for photo in photos for tag in photo.tags})}
     method = contender(task.method)
+    record = {
+        **stamp_of(method, task.size[0]),
+        "truth": fingerprint(data, task.item),
+        "key": task.item.key,
+        "subject": subject.key,
+        "tags": sorted({tag for photo in photos for tag in photo.tags}),
+    }
+    if method.name == "truth":
+        method = replace(method, run=lambda given, size: true_answer(subject, photos))
     try:
         answer, cost = timed(method, [photo.photo for photo in photos], task.size)
         other = timed(method, [target.photo], task.size)[0] if target else None
@@ -153,7 +173,11 @@ def measure(task: Task) -> dict:
     except RelitError as error:
         return {**record, "failure": f"{type(error).__name__}: {error}"}
     case = Case(subject, photos, answer, Target(target, other) if target else None)
-    return {**record, **cost, **measured(case)}
+    record |= {**cost, **measured(case), "ita_true": _finite(true_ita_deg(case))}
+    if answer.head is not None:
+        record["embeddings"] = embeddings(case)
+    keep_evidence(case, task.folder / task.item.key)
+    return record
 
 
 def measured(case: Case) -> dict:

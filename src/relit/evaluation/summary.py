@@ -4,11 +4,12 @@ import json
 from pathlib import Path
 from statistics import mean, pstdev
 
+from relit.evaluation.groups import fairness, verification
 from relit.evaluation.metrics import METRICS
 
 
 def summarise(records: dict[str, list[dict]]) -> dict[str, dict]:
-    """By method: how many photos it solved, and of every figure the mean, standard deviation and count over them."""
+    """By method: how many photos it solved; of every figure the mean, standard deviation and count; pairs; skin types."""
     result = {}
     for method, lines in records.items():
         good = [line for line in lines if "failure" not in line]
@@ -23,6 +24,8 @@ def summarise(records: dict[str, list[dict]]) -> dict[str, dict]:
             "figures": {
                 name: {"mean": mean(values), "sd": pstdev(values), "count": len(values)} for name, values in figures.items()
             },
+            "verification": verification(good),
+            "fairness": fairness(good),
         }
     return result
 
@@ -54,7 +57,23 @@ def rows(summary: dict[str, dict]) -> tuple[list[str], list[list[str]]]:
     for name in names:
         cells = [summary[m]["figures"].get(name) for m in methods]
         lines.append([name, unit_of(name), *("-" if cell is None else f"{cell['mean']:.3g}" for cell in cells)])
+    for name, unit, read in _WHOLE_SET:
+        values = [read(summary[method]) for method in methods]
+        if any(value is not None for value in values):
+            lines.append([name, unit, *("-" if value is None else f"{value:.3g}" for value in values)])
     return ["figure", "unit", *methods], lines
+
+
+_WHOLE_SET = (
+    ("equal error rate, dlib", "% ↓", lambda s: _percent(s["verification"].get("dlib"))),
+    ("equal error rate, SFace", "% ↓", lambda s: _percent(s["verification"].get("sface"))),
+    ("ita_error spread over skin types", "degrees ↓", lambda s: s["fairness"].get("spread_deg")),
+    ("ita_error bias over skin types", "degrees ↓", lambda s: s["fairness"].get("bias_deg")),
+)
+
+
+def _percent(found: dict | None) -> float | None:
+    return None if found is None else 100 * found["equal_error_rate"]
 
 
 def unit_of(name: str) -> str:

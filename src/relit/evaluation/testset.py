@@ -16,7 +16,6 @@ import cv2
 import numpy as np
 import torch
 from PIL import Image
-from safetensors.torch import load
 from torch import Tensor
 from torch.nn.functional import normalize
 
@@ -28,7 +27,7 @@ from relit.synth.subject import draw_subject, neutral_of
 from relit.types import Camera, Lighting, Photo, ReflectanceMaps
 
 MANIFEST = "dataset.json"
-SHAPE_UNIT_M = 20e-6
+SHAPE_UNIT_M = 2e-5
 REMEDY = "get the set again, or make it again with the command in its dataset.json"
 GARMENT = 9  # of mask.png: cloth before the skin
 SETS_FOLDER = "testsets"
@@ -40,7 +39,6 @@ class TruthSet:
 
     name: str
     folder: Path
-    fingerprint: str  # of dataset.json
     photos: tuple[str, ...]  # all first photos, then all second ones, ...
     subjects: tuple[str, ...]
     places: dict[str, tuple[str, int, int]]  # member -> shard, offset, bytes
@@ -74,7 +72,6 @@ class TruePhoto:
     landmarks_px: Tensor  # (478, 2)
     part: np.ndarray  # (H, W) 0 background, 1 + index into PARTS, GARMENT
     cover: np.ndarray  # (H, W) [0, 1] of hair and of things worn before the face
-    uv: np.ndarray  # (H, W, 2) place in the layout; 0 on the background
     tags: tuple[str, ...]
 
 
@@ -109,7 +106,6 @@ def open_testset(data: str | Path) -> TruthSet:
     return TruthSet(
         name=manifest.get("name", folder.name),
         folder=folder,
-        fingerprint=hashlib.sha256(text).hexdigest()[:16],
         photos=tuple(photos),
         subjects=tuple(sorted(keys - set(photos))) if not order else tuple(photos),
         places=places,
@@ -128,7 +124,7 @@ def read_subject(data: TruthSet, key: str) -> TrueSubject:
         subject = draw_subject(data.drawn[0], int(key), data.drawn[1])
         neutral = neutral_of(subject, _model())
     else:
-        neutral = _decoded(load, _file(data, f"{key}.shape.safetensors"), key)["neutral"].float() * SHAPE_UNIT_M
+        neutral = _decoded(_shape, _file(data, f"{key}.shape.npz"), f"{key}.shape.npz")
         if neutral.shape != _model().mean.shape:
             counts = f"{len(neutral)} vertices, the head model {len(_model().mean)}"
             raise InputError(f"{key} in {data.folder} has {counts}; {REMEDY}")
@@ -169,7 +165,6 @@ def read_photo(data: TruthSet, key: str) -> TruePhoto:
     numbers = lambda values, *shape: torch.tensor(values, dtype=torch.float32).reshape(shape)  # noqa: E731
     covering = [f"{key}.{name}" for name in ("hair", "occluder") if f"{key}.{name}.png" in data.places]
     covers = [_single(_picture(data, stem)) / 255 for stem in covering]
-    uv = _picture(data, f"{key}.uv") / 65535
     return TruePhoto(
         key=key,
         photo=Photo(key, linear_from_srgb(torch.from_numpy(rgb).float() / 255), None, (width, height)),
@@ -187,9 +182,16 @@ def read_photo(data: TruthSet, key: str) -> TruePhoto:
         landmarks_px=numbers(record["landmarks_px"], 478, 2),
         part=_single(_picture(data, f"{key}.mask")),
         cover=np.max(covers, axis=0).astype(np.float32) if covers else np.zeros((height, width), np.float32),
-        uv=uv[..., :2].astype(np.float32),
         tags=tuple(record.get("tags", ())),
     )
+
+
+def fingerprint_of(data: TruthSet, keys: tuple[str, ...]) -> str:
+    """Sixteen digits that stand for all files of some subjects and photos."""
+    digest = hashlib.sha256()
+    for name in sorted(name for name in data.places if name.partition(".")[0] in keys):
+        digest.update(name.encode() + _file(data, name))
+    return digest.hexdigest()[:16]
 
 
 def find_folder(data: str | Path) -> Path:
@@ -229,9 +231,7 @@ def _check_assets(folder: Path, assets: dict) -> None:
 
 def _shards(folder: Path, manifest: dict) -> list[Path]:
     """The shards, each with the SHA-256 that the manifest gives where it gives one."""
-    hashes = manifest.get("shards", {})
-    if isinstance(hashes, list):
-        hashes = {entry["file"]: entry["sha256"] for entry in hashes}
+    hashes = {entry["file"]: entry["sha256"] for entry in manifest.get("shards", ())}
     paths = [folder / name for name in hashes] or sorted(folder.glob("shard-*.tar"))
     for path in paths:
         if not path.is_file():
@@ -261,6 +261,12 @@ def _decoded(decode, content: bytes, what: str):
         return decode(content)
     except Exception as error:
         raise InputError(f"{what} is damaged ({type(error).__name__}: {error}); {REMEDY}") from None
+
+
+def _shape(content: bytes) -> Tensor:
+    """(V, 3) metres from the differences of neighbouring vertices, in steps of SHAPE_UNIT_M."""
+    steps = np.load(io.BytesIO(content), allow_pickle=False)["steps"]
+    return torch.from_numpy(np.cumsum(steps.astype(np.int64), 0) * SHAPE_UNIT_M).float()
 
 
 def _picture(data: TruthSet, stem: str) -> np.ndarray:

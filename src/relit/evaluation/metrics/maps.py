@@ -6,10 +6,17 @@ the layout gives some parts of the face more of them.
 """
 
 import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import normalize
 
 from relit.evaluation.case import Case, coded_8bit
 from relit.evaluation.metrics.registry import metric
 from relit.evaluation.pictures import best_gain, psnr, ssim_map
+from relit.geometry.mesh import vertex_normals, vertex_tangents
+from relit.geometry.uv import rasterise_uv
+from relit.models.head import HeadModel, load_head_model
+from relit.render.rasterise import Fragments, interpolate
 from relit.synth.sample import F0_SCALE
 
 BYTES = 255.0
@@ -108,6 +115,33 @@ def specular_normal_angle(case: Case) -> dict[str, float]:
     return _angle(case, "specular_normal")
 
 
+@metric("maps", "degrees", "low")
+def surface_normal_angle(case: Case) -> dict[str, float]:
+    """Mean angle between recovered and true specular normals of the neutral head in space: shape and map together.
+
+    Recovered normals are turned by the rotation of the similarity of `now`. Degrees, [0, 180]. Tangent-space angles are
+    small whatever a method does, since most of a face's orientation is in the mesh; this one holds both.
+    """
+    model, turn = load_head_model(), case.shape_error.alignment.rotation
+    found = in_space(model, case.answer.head.vertices, case.found_maps["specular_normal"]) @ turn.T
+    true = in_space(model, case.subject.neutral, case.true_maps["specular_normal"])
+    return _mean_angle(case, found, true)
+
+
+def in_space(model: HeadModel, vertices: Tensor, tangent_normals: np.ndarray) -> np.ndarray:
+    """(H, W, 3) unit normals in the head frame of a normal map on a head."""
+    height, width = tangent_normals.shape[:2]
+    fragments = Fragments(*rasterise_uv(model.uv, model.render_triangles, height, width), torch.zeros(()))
+    normals = vertex_normals(vertices, model.triangles)[model.render_vertex]
+    tangents = vertex_tangents(vertices[model.render_vertex], model.uv, model.render_triangles, normals)
+    sheet = interpolate(torch.cat([normals, tangents], 1), model.render_triangles, fragments)
+    normal = normalize(sheet[..., :3], dim=-1)
+    along = normalize(sheet[..., 3:6] - (sheet[..., 3:6] * normal).sum(-1, keepdim=True) * normal, dim=-1)
+    up = torch.linalg.cross(normal, along) * sheet[..., 6:].sign()
+    x, y, z = torch.from_numpy(np.ascontiguousarray(tangent_normals)).unsqueeze(-2).unbind(-1)
+    return normalize(x * along + y * up + z * normal, dim=-1).numpy()
+
+
 def _coded_albedo(case: Case) -> tuple[np.ndarray, np.ndarray]:
     return tuple(coded_8bit(maps["diffuse_albedo"]) for maps in (case.found_maps, case.true_maps))
 
@@ -137,6 +171,9 @@ def _after_gain(case: Case, per_channel: bool) -> dict[str, float]:
 
 
 def _angle(case: Case, name: str) -> dict[str, float]:
-    found, truth = (maps[name] for maps in (case.found_maps, case.true_maps))
+    return _mean_angle(case, case.found_maps[name], case.true_maps[name])
+
+
+def _mean_angle(case: Case, found: np.ndarray, truth: np.ndarray) -> dict[str, float]:
     angle = np.degrees(np.arccos(np.clip((found * truth).sum(-1), -1, 1)))
     return {region: float(angle[mask].mean()) if mask.any() else float("nan") for region, mask in case.regions.items()}

@@ -1,11 +1,13 @@
 """Recovered surfaces against true ones, in millimetres."""
 
 import math
+from functools import lru_cache
 
 import numpy as np
+from scipy.spatial import cKDTree
 
 from relit.evaluation.case import LABELLED_M, Case
-from relit.evaluation.geometry import FaceError, face_error
+from relit.evaluation.geometry import FaceError, Similarity, face_error
 from relit.evaluation.metrics.registry import metric
 from relit.models.head import load_head_model
 from relit.models.regions import region_masks
@@ -57,11 +59,10 @@ def realy(case: Case) -> dict[str, float]:
     points, area, vertices, _ = case.scan
     mesh, start = case.answer.mesh, case.shape_error.alignment
     found = {}
+    moved, identity = start(mesh.vertices), Similarity(1.0, np.eye(3), np.zeros(3))
     for name, inside in _labels().items():
         chosen = inside[vertices]
-        moved = start(mesh.vertices)
-        identity = type(start)(1.0, np.eye(3), np.zeros(3))
-        found[name] = face_error(points[chosen], area[chosen], moved, mesh.triangles, identity, with_scale=False).mean_mm
+        found[name] = face_error(points[chosen], area[chosen], moved, case.near_triangles, identity, with_scale=False).mean_mm
     return {"mean": sum(found.values()) / len(found), **found}
 
 
@@ -71,6 +72,7 @@ def _statistics(error: FaceError, area: np.ndarray) -> dict[str, float]:
     return {"median": error.median_mm, "mean": error.mean_mm, "std": math.sqrt(variance)}
 
 
+@lru_cache(maxsize=1)
 def _labels() -> dict[str, np.ndarray]:
     """(V,) bool per region of REALY."""
     model, masks = load_head_model(), region_masks(LABELS_PX, LABELS_PX)
@@ -79,8 +81,6 @@ def _labels() -> dict[str, np.ndarray]:
     skin = np.zeros(len(model.mean), bool)
     skin[model.triangles[model.part == 0].unique().numpy()] = True
     at = lambda name: (masks[name].numpy()[place[:, 1], place[:, 0]] > 0.5) & skin  # noqa: E731
-    from scipy.spatial import cKDTree
-
     mean = model.mean.numpy()
     around, _ = cKDTree(mean[at("lips")]).query(mean)
     mouth = skin & (around < LABELLED_M) & ~at("nose")
