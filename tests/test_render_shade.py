@@ -8,7 +8,7 @@ import torch
 from torch.nn.functional import normalize
 
 from relit.appearance.harmonics import BAND, cosine_lobe, diffuse_irradiance, sh_basis, sphere_directions
-from relit.appearance.lighting import load_lighting, uniform_lighting
+from relit.appearance.lighting import LIGHT_NAMES, load_lighting, uniform_lighting
 from relit.geometry.camera import look_at_face
 from relit.geometry.mesh import vertex_normals
 from relit.models.head import (
@@ -308,3 +308,22 @@ def test_the_outline_of_skin_does_not_glow_but_wet_eyes_may():
     skin, wet = relief_masking(cosine, torch.full((50,), 0.5)), relief_masking(cosine, torch.full((50,), 0.09))
     assert (skin.diff() > 0).all() and skin.max() <= 1 and skin[-1] == 1
     assert skin[0] < 0.2 and skin[cosine > 0.6].min() > 0.9 and wet[cosine > 0.1].min() > 0.99
+
+
+def test_the_loop_shades_as_the_differentiable_path_does():
+    torch.manual_seed(0)
+    count, light = 4000, load_lighting(LIGHT_NAMES[0])
+    direction = lambda: normalize(torch.randn(count, 3), dim=1)  # noqa: E731
+    near = lambda normal, by: normalize(normal + by * torch.randn(count, 3), dim=1)  # noqa: E731
+    normal = direction()
+    lamps = normalize(torch.randn(2, 3), dim=1)
+    light = replace(light, directions=lamps, irradiance=torch.rand(2, 3) + 0.5)
+    surface = Surface(
+        near(normal, 0.5), normal, near(normal, 0.1), near(normal, 0.2), torch.rand(count, 3), 0.08 * torch.rand(count),
+        torch.rand(count), 3 * torch.rand(count, 3), torch.rand(count), near(normal, 0.3), torch.rand(count, 2).round(),
+        torch.rand(count, 3),
+    )  # fmt: skip
+    fast = shade(surface, light)
+    slow = shade(replace(surface, f0=surface.f0.clone().requires_grad_()), light)
+    for one, other in zip(fast, slow, strict=True):
+        assert torch.allclose(one, other.detach(), rtol=2e-3, atol=1e-4)

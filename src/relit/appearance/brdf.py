@@ -85,13 +85,13 @@ def environment_reflectance(
     Source: the split sum of Karis 2013; the table is integrated here, with the height-correlated masking.
     """
     at = torch.stack([n_dot_v.clamp(0, 1), roughness.clamp(0, 1)], -1) * 2 - 1
-    found = grid_sample(_split_sum().to(at), at.reshape(1, 1, -1, 2), padding_mode="border", align_corners=False)
+    found = grid_sample(split_sum().to(at), at.reshape(1, 1, -1, 2), padding_mode="border", align_corners=False)
     scale, bias = found[0, :, 0].unflatten(1, n_dot_v.shape) if n_dot_v.dim() else found[0, :, 0, 0]
     return f0 * scale + bias
 
 
 @cache
-def _split_sum() -> Tensor:
+def split_sum() -> Tensor:
     """(1, 2, roughness, n.v): factor of F0 and bias of the directional albedo, by importance sampling."""
     count = 2048
     grid = (torch.arange(TABLE_SIZE, dtype=torch.float64) + 0.5) / TABLE_SIZE

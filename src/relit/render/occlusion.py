@@ -9,6 +9,7 @@ from embreex.mesh_construction import TriangleMesh
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn.functional import normalize
+from torch.utils.weak import WeakTensorKeyDictionary
 
 from relit.appearance.harmonics import BAND, cosine_lobe, sh_basis, sphere_directions
 from relit.geometry.mesh import vertex_normals
@@ -17,6 +18,7 @@ DIRECTIONS = 256
 RAY_START_M = 4e-4  # above the surface, so that a ray does not hit the triangle it leaves
 BOUNCE_ALBEDO = 0.35  # of the surroundings that light a cavity: the mean over skin tones is near it
 RAYS_AT_ONCE = 1 << 19
+_scenes = WeakTensorKeyDictionary()
 FULL_VISIBILITY = math.sqrt(math.pi) / 2  # transfer's first coefficient on an open surface: pi * Y_00
 
 
@@ -95,8 +97,7 @@ def multiple_bounces(visibility: Float[Tensor, "*batch"], albedo: Float[Tensor, 
 
 def hidden(origins: Tensor, directions: Tensor, asked: Tensor, vertices: Tensor, triangles: Tensor) -> Tensor:
     """(V, D) whether the ray from each origin along each direction meets the mesh, where `asked`."""
-    scene = rtcore_scene.EmbreeScene()
-    TriangleMesh(scene, vertices.numpy(), triangles.numpy().astype(np.int32))
+    scene = _scene(vertices, triangles)
     blocked = torch.zeros(asked.shape, dtype=torch.bool)
     # Direction by direction: neighbouring rays are parallel, which Embree traverses fastest.
     which, vertex = asked.T.nonzero(as_tuple=True)
@@ -106,3 +107,14 @@ def hidden(origins: Tensor, directions: Tensor, asked: Tensor, vertices: Tensor,
         met = scene.run(start, along, query="OCCLUDED")
         blocked[vertex[part], which[part]] = torch.from_numpy(np.asarray(met) >= 0)
     return blocked
+
+
+def _scene(vertices: Tensor, triangles: Tensor) -> rtcore_scene.EmbreeScene:
+    """The mesh ready for rays, remembered as long as its tensors live: several surfaces often ask for the same mesh."""
+    of_vertices = _scenes.setdefault(vertices, WeakTensorKeyDictionary())
+    version, scene = of_vertices.get(triangles, (None, None))
+    if version != vertices._version:
+        scene = rtcore_scene.EmbreeScene()
+        TriangleMesh(scene, vertices.numpy(), triangles.numpy().astype(np.int32))
+        of_vertices[triangles] = vertices._version, scene
+    return scene

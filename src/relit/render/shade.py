@@ -2,14 +2,16 @@
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from relit.appearance.brdf import LOBE_ROUGHNESS, NARROW_WEIGHT, environment_reflectance, ggx
-from relit.appearance.harmonics import sphere_directions
+from relit.appearance.brdf import LOBE_ROUGHNESS, NARROW_WEIGHT, environment_reflectance, ggx, split_sum
+from relit.appearance.harmonics import PrefilteredLight, sphere_directions
 from relit.appearance.lighting import LIGHT_RADIUS_RAD, prefilter, specular_radiance, table_irradiance
+from relit.render import kernels, shade_kernel
 from relit.render.occlusion import multiple_bounces
 from relit.types import Lighting
 
@@ -45,10 +47,12 @@ def shade(surface: Surface, lighting: Lighting) -> tuple[Float[Tensor, "P 3"], F
     irradiance by the difference of the unshadowed light on its normal and on the geometry's, times the visibility.
     """
     light = prefilter(lighting.sh)
+    around = surface.albedo if surface.surroundings is None else surface.surroundings
+    if _by_loop(surface, lighting):
+        return _shaded_by_loop(surface, around, light, lighting)
     detail = table_irradiance(light, surface.diffuse_normal) - table_irradiance(light, surface.geometry_normal)
     ambient = (surface.irradiance + surface.visibility[:, None] * detail).clamp_min(0)
     visibility = surface.visibility.clamp_min(0.02)
-    around = surface.albedo if surface.surroundings is None else surface.surroundings
     bounced = multiple_bounces(visibility[:, None].expand(-1, 3), around) / visibility[:, None]
     irradiance = ambient * bounced
 
@@ -73,12 +77,39 @@ def shade(surface: Surface, lighting: Lighting) -> tuple[Float[Tensor, "P 3"], F
     return irradiance, specular
 
 
-def _resolved(reflected: Tensor, light: Tensor) -> Tensor:
+def _by_loop(surface: Surface, lighting: Lighting) -> bool:
+    """Whether nobody asks for gradients and all is where the loop can read it."""
+    given = [value for value in (*vars(surface).values(), *vars(lighting).values()) if value is not None]
+    wanted = torch.is_grad_enabled() and any(value.requires_grad for value in given)
+    return not wanted and all(value.device.type == "cpu" and value.dtype == torch.float32 for value in given)
+
+
+def _shaded_by_loop(surface: Surface, around: Tensor, light: PrefilteredLight, lighting: Lighting) -> tuple[Tensor, Tensor]:
+    """`shade` by `relit.render.shade_kernel`."""
+    normals = surface.geometry_normal, surface.diffuse_normal, surface.specular_normal
+    frames = torch.stack([surface.towards_eye, *normals, surface.open_direction], 1)
+    scalars = torch.stack([surface.f0, surface.roughness, surface.visibility], 1)
+    lamps = torch.stack([lighting.directions, lighting.irradiance], 1)
+    arrays = [
+        x.numpy() for x in (frames, scalars, torch.stack([surface.irradiance, around], 1), surface.lit.contiguous(), lamps)
+    ]
+    tables = light.table.permute(1, 2, 3, 0).contiguous().numpy(), split_sum()[0].numpy()
+    sharp = bool((surface.roughness < MIRROR_ROUGHNESS).any())
+    mirror = MIRROR_ROUGHNESS, MIRROR_CONTRAST, float(_gain(light)) if sharp else 0.0, RELIEF_SLOPE
+    out = np.empty((len(frames), 6), np.float32)
+    kernels.in_bands(len(out), lambda _, a, b: shade_kernel.shade_points(*arrays, tables, mirror, out, a, b))
+    return torch.from_numpy(out).split(3, 1)
+
+
+def _resolved(reflected: Tensor, light: PrefilteredLight) -> Tensor:
     """Radiance seen in a mirror: harmonics blur small sources, so contrast is raised; the mean over the sphere stays."""
-    around = sphere_directions(256).to(reflected)
+    return reflected * reflected.clamp_min(0).mean(1, keepdim=True) ** (MIRROR_CONTRAST - 1) * _gain(light)
+
+
+def _gain(light: PrefilteredLight) -> Tensor:
+    around = sphere_directions(256).to(light.table)
     scene = specular_radiance(light, around, around.new_full((len(around),), MIRROR_ROUGHNESS)).clamp_min(0).mean(1)
-    gain = scene.mean() / (scene**MIRROR_CONTRAST).mean().clamp_min(1e-12)
-    return reflected * reflected.clamp_min(0).mean(1, keepdim=True) ** (MIRROR_CONTRAST - 1) * gain
+    return scene.mean() / (scene**MIRROR_CONTRAST).mean().clamp_min(1e-12)
 
 
 def relief_masking(n_dot_v: Float[Tensor, "P"], roughness: Float[Tensor, "P"]) -> Float[Tensor, "P"]:

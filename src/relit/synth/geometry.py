@@ -3,9 +3,11 @@
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
+import numpy as np
 import torch
 from scipy.spatial import cKDTree
 from torch import Tensor
+from torch.nn.functional import embedding_bag
 
 from relit.appearance.harmonics import BAND, cosine_lobe, sh_basis
 from relit.geometry.mesh import vertex_normals
@@ -15,6 +17,9 @@ from relit.synth.subject import Subject, neutral_of
 
 RAYS = 64  # per vertex; their noise, 1.6 % of the visibility, differs from subject to subject
 _OPEN = 0.95  # mean visibility from which a vertex counts as open
+_SHADE_STEP = 0.4  # of the transfer vector: rays of this number err by 0.25
+_SPACING_M, _SOURCES = (0.001, 0.006), 4
+_NORMAL_M = 0.004  # distance that counts as much as a radian between normals
 _NEAR_M = 0.10  # how far from what it wears a head is looked at for its shade
 
 
@@ -29,9 +34,7 @@ class Posed:
     transfer: Tensor  # (V, 81) without bounces
 
 
-def pose(
-    subject: Subject, model: HeadModel, rays: int = RAYS, inside: bool = False, neutral: Tensor | None = None
-) -> Posed:
+def pose(subject: Subject, model: HeadModel, rays: int = RAYS, inside: bool = False, neutral: Tensor | None = None) -> Posed:
     """The bare head of a subject: `placed`, with what it hides from itself."""
     return occluded(placed(subject, model, neutral), model, (), rays, inside)
 
@@ -69,7 +72,12 @@ def occluded(
     transfer = posed.transfer.clone()
     transfer[dark] = 0
     meshes = ((posed.vertices, model.triangles, 1.0), *others)
-    transfer[traced] = transfer_at(posed.vertices[traced], posed.normals[traced], meshes, rays)
+    kept, near, share = _thinned()
+    asked = traced[kept]
+    at = kept[asked]
+    lost = torch.zeros(len(kept), transfer.shape[1])
+    lost[asked] = posed.transfer[at] - transfer_at(posed.vertices[at], posed.normals[at], meshes, rays)
+    transfer[traced] = posed.transfer[traced] - embedding_bag(near[traced], lost, per_sample_weights=share[traced], mode="sum")
     return replace(posed, transfer=transfer)
 
 
@@ -77,8 +85,42 @@ def occluded(
 def _shadowed() -> tuple[Tensor, Tensor]:
     """(V,) bool each: what the mean head hides in part, and what is hidden altogether behind its lips and lids."""
     model = load_head_model()
-    visibility = ambient_occlusion(light_transfer(model.mean, model.triangles, 0.0, 2 * RAYS))
+    visibility = ambient_occlusion(_mean_transfer())
     outside = torch.zeros(len(visibility), dtype=torch.bool)
     outer = torch.tensor([PARTS.index(name) for name in ("skin", "left_eye", "right_eye")])
     outside[model.triangles[torch.isin(model.part, outer)].unique()] = True
     return outside & (visibility < _OPEN), ~outside
+
+
+@lru_cache(maxsize=1)
+def _mean_transfer() -> Tensor:
+    model = load_head_model()
+    return light_transfer(model.mean, model.triangles, 0.0, 2 * RAYS)
+
+
+@lru_cache(maxsize=1)
+def _thinned() -> tuple[Tensor, Tensor, Tensor]:
+    """(K,) the vertices that rays are cast from, and (V, N) which of these each vertex takes its shade from, in what share.
+
+    They stand dense where the shade of the mean head changes fast: by no more than _SHADE_STEP from one to the next.
+    """
+    model = load_head_model()
+    normals = vertex_normals(model.mean, model.triangles)
+    place = torch.cat([model.mean, _NORMAL_M * normals], 1).numpy()
+    edges = model.triangles[:, [0, 1, 1, 2, 2, 0]].view(-1, 2)
+    start, end = edges.unbind(1)
+    length = (model.mean[start] - model.mean[end]).norm(dim=1).clamp_min(_SPACING_M[0] / 2)
+    lost = sh_basis(normals) * cosine_lobe()[BAND] - _mean_transfer()
+    slope = (lost[start] - lost[end]).norm(dim=1) / length
+    steepest = torch.zeros(len(place)).scatter_reduce(0, edges.flatten(), slope.repeat_interleave(2), "amax")
+    spacing = (_SHADE_STEP / steepest.clamp_min(1e-6)).clamp(*_SPACING_M).numpy()
+    tree, free = cKDTree(place), np.ones(len(place), bool)
+    kept = []
+    for vertex in np.argsort(spacing, kind="stable"):
+        if free[vertex]:
+            kept.append(vertex)
+            free[tree.query_ball_point(place[vertex], spacing[vertex])] = False
+    away, near = cKDTree(place[kept]).query(place, _SOURCES)
+    share = 1 / (away**2 + 1e-8)
+    share = torch.from_numpy((share / share.sum(1, keepdims=True)).astype(np.float32))
+    return torch.from_numpy(np.array(kept)), torch.from_numpy(near), share
