@@ -65,6 +65,11 @@ def panorama_names(split: str) -> tuple[str, ...]:
     return tuple(of_split(sorted({key.split(".")[0] for key in _stored()}), split, TEST_LIGHTS))
 
 
+def stored_lighting(name: str) -> Lighting:
+    """The light of a panorama as it is stored."""
+    return Lighting(*(_stored()[f"{name}.{field}"] for field in ("sh", "directions", "irradiance")))
+
+
 def luminance_at_front(lighting: Lighting) -> float:
     """Mean irradiance (luminance) on surfaces that face the camera's half, relative to any exposure."""
     normals = torch.nn.functional.normalize(torch.tensor([[0, 0, 1.0], [0.6, 0, 1], [-0.6, 0, 1], [0, 0.5, 1]]), dim=1)
@@ -135,7 +140,7 @@ def _panoramas(split: str, count: int, rng: np.random.Generator) -> tuple[tuple[
     total, backdrop = _scaled(uniform_lighting(), 0.0), np.zeros((BACKDROP_ROWS, 2 * BACKDROP_ROWS, 3), np.float32)
     layers = []
     for name, weight in zip(chosen, share, strict=True):
-        stored = Lighting(*(_stored()[f"{name}.{field}"] for field in ("sh", "directions", "irradiance")))
+        stored = stored_lighting(name)
         light, azimuth, rotation = stored, 0.0, torch.eye(3)
         for _ in range(4):  # turned until some of the light comes from the front
             azimuth = rng.uniform(-math.pi, math.pi)
