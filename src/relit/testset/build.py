@@ -21,21 +21,22 @@ from relit.models.registry import cards
 from relit.progress import SILENT, Progress, shown_progress
 from relit.synth.camera import camera_of
 from relit.synth.garment import dressed
-from relit.synth.geometry import Posed, pose
+from relit.synth.geometry import Posed, placed
+from relit.synth.props import draw_props
 from relit.synth.skin import maps_of
-from relit.synth.uv_pair import baked_occlusion
-from relit.testset.card import card
+from relit.synth.solids import Prop
 from relit.testset.blender import REQUIREMENTS, Cycles
+from relit.testset.card import card
 from relit.testset.files import PHOTO_PX, manifest, photo_files, subject_files, write_shards
 from relit.testset.labels import labels_of
 from relit.testset.scene_file import GARMENT_PURPOSE, Panoramas, scene_arrays
-from relit.testset.sets import SPLIT, Take, TestSet, subjects_of, takes_of, test_set
+from relit.testset.sets import SPLIT, Take, TestSet, takes_of, test_set
 from relit.testset.shape import true_neutral
 from relit.types import ReflectanceMaps
 
 RENDERED_MAPS = 1024  # size of the maps that the path tracer sees
-SAMPLES = 16
-_RAYS = 32  # of the baked occlusion, which no path-traced picture needs
+SAMPLES = 6
+_PROPS = 43  # purpose of random numbers
 _ASSETS = ("hair", "head", "scenes", "skin", "skin_detail")
 
 
@@ -47,16 +48,19 @@ class Prepared:
     neutral: Tensor
     posed: tuple[Posed, ...]
     maps: ReflectanceMaps
-    props: tuple[tuple, ...]
+    props: tuple[tuple[Prop, ...], ...]
 
 
 def prepared(wanted: TestSet, position: int) -> Prepared:
     """The subject at a position of a set. Its maps are those of its first photo, wrinkles of the expression included."""
     model, takes = load_head_model(), takes_of(wanted, position)
     neutral = true_neutral(takes[0].subject, model)
-    posed = tuple(pose(take.subject, model, _RAYS, False, neutral) for take in takes)
-    maps = maps_of(takes[0].subject, RENDERED_MAPS, baked_occlusion(posed[0], RENDERED_MAPS))
-    props = tuple(() for take in takes)
+    posed = tuple(placed(take.subject, model, neutral) for take in takes)
+    maps = maps_of(takes[0].subject, RENDERED_MAPS, torch.ones(RENDERED_MAPS, RENDERED_MAPS))
+    props = tuple(
+        draw_props(take.subject, held, model, take.subject.rng(_PROPS)) if wanted.props else ()
+        for take, held in zip(takes, posed, strict=True)
+    )
     return Prepared(takes, neutral, posed, maps, props)
 
 
@@ -107,7 +111,7 @@ def samples_of(wanted: TestSet, work: Path, progress: Progress = SILENT) -> dict
                 cloth = dressed(ready.maps, take.subject.rng(GARMENT_PURPOSE))[1]
                 labels = labels_of(take.subject, posed, camera, cloth, props)
                 rendered = np.load(work / f"{take.key}.npy").astype(np.float32)
-                samples[take.key] = photo_files(take, posed.vertices, labels, rendered)
+                samples[take.key] = photo_files(take, posed.vertices, labels, rendered, tuple(prop.name for prop in props))
             step(position + 1, wanted.subjects)
     return samples
 

@@ -4,7 +4,7 @@ import hashlib
 import io
 import json
 import tarfile
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import cv2
@@ -12,9 +12,10 @@ import numpy as np
 import torch
 
 from relit.appearance.colour import srgb_from_linear
+from relit.appearance.lighting import LUMINANCE
 from relit.geometry.camera import project
 from relit.models.head import PARTS, landmark_points, load_head_model
-from relit.synth.camera import camera_of, developed
+from relit.synth.camera import Shot, camera_of, developed
 from relit.synth.photo import backdrop_of
 from relit.synth.sample import F0_SCALE, MICRON_ZERO
 from relit.synth.subject import record_of
@@ -28,13 +29,14 @@ RELIEF_STEP_UM = 4  # finer digits would double the file
 SHARD_BYTES = 15 * 2**20
 JPEG_QUALITY = 93
 BACKDROP_BLUR_PX = (3.0, 12.0)
+DARKEST_SKIN, BRIGHTEST_SKIN = 0.06, 0.72  # exposed radiance: least mean, highest of all but a twentieth
 _DEVELOP = 66  # purpose of random numbers
 CODING = {
     "photo.jpg": "the photograph",
     "mask.png": f"0 background, 1 + index: {', '.join(PARTS)}, garment",
     "coverage.png": "of head, hair and what is worn * 255, from the path tracer",
     "hair.png": "of hair before everything else * 255; the mask is that of the head behind it",
-    "occluder.png": "255 where something worn hides the head; the mask is that of the head behind it",
+    "occluder.png": "opacity of what is worn before the head * 255; the mask is that of the head behind it",
     "albedo.webp": "sRGB, diffuse albedo in the UV layout",
     "specular.webp": f"F0 / {F0_SCALE} * 255",
     "roughness.webp": "perceptual roughness * 255",
@@ -70,21 +72,25 @@ def subject_files(take: Take, maps: ReflectanceMaps, neutral: torch.Tensor) -> d
     }
 
 
-def photo_files(take: Take, vertices: torch.Tensor, labels: Labels, rendered: np.ndarray) -> dict[str, bytes]:
+def photo_files(
+    take: Take, vertices: torch.Tensor, labels: Labels, rendered: np.ndarray, props: tuple[str, ...]
+) -> dict[str, bytes]:
     """The files of a photo by extension.
 
     Args:
         vertices: (V, 3) posed.
         rendered: (H, W, 4) linear radiance multiplied by coverage, and coverage.
+        props: names of what is worn.
     """
     camera = camera_of(take.shot, (PHOTO_PX, PHOTO_PX))
     rng = take.subject.rng(_DEVELOP + 100 * (ord(take.key[-1]) - ord("a")))
     backdrop = backdrop_of(take.scene, camera, float(rng.uniform(*BACKDROP_BLUR_PX)))
     coverage = rendered[..., 3].clip(0, 1)
     linear = (rendered[..., :3] + (1 - coverage[..., None]) * backdrop).astype(np.float32)
+    take = replace(take, shot=metered(take.shot, linear, labels))
     picture = developed(np.ascontiguousarray(linear), take.shot, rng)
     quality = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
-    tags = list(take.tags) + (["occluder"] if labels.occluder.any() else [])
+    tags = list(take.tags) + sorted({f"occluder:{name.partition(':')[0]}" for name in props})
     return {
         "photo.jpg": cv2.imencode(".jpg", picture[..., ::-1], quality)[1].tobytes(),
         "mask.png": _png(labels.part),
@@ -93,6 +99,14 @@ def photo_files(take: Take, vertices: torch.Tensor, labels: Labels, rendered: np
         "occluder.png": _png(_byte(labels.occluder)),
         "json": _json(_facts(take, camera, vertices) | {"tags": tags}),
     }
+
+
+def metered(shot: Shot, linear: np.ndarray, labels: Labels) -> Shot:
+    """The shot with an exposure at which the skin is neither burnt out nor lost in the dark."""
+    skin = (labels.part == 1) & (labels.hair < 0.1) & (labels.occluder < 0.1)
+    level = linear[skin] @ LUMINANCE.numpy() if skin.any() else linear.reshape(-1, 3) @ LUMINANCE.numpy()
+    exposure = max(shot.exposure, DARKEST_SKIN / float(level.mean()))
+    return replace(shot, exposure=min(exposure, BRIGHTEST_SKIN / float(np.quantile(level, 0.95))))
 
 
 def _facts(take: Take, camera, vertices: torch.Tensor) -> dict:
@@ -152,7 +166,8 @@ def write_shards(samples: dict[str, dict[str, bytes]], folder: Path) -> list[dic
                     info.size, info.mode = len(data), 0o644
                     shard.addfile(info, io.BytesIO(data))
         data = path.read_bytes()
-        written.append({"file": path.name, "sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data), "samples": len(keys)})
+        digest = hashlib.sha256(data).hexdigest()
+        written.append({"file": path.name, "sha256": digest, "bytes": len(data), "samples": len(keys)})
     return written
 
 

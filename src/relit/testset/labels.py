@@ -13,7 +13,9 @@ from relit.render.rasterise import interpolate, rasterise, sample
 from relit.synth.geometry import Posed
 from relit.synth.hair_cards import drawn_hair, load_style, worn
 from relit.synth.photo import GARMENT
+from relit.synth.solids import Prop
 from relit.synth.subject import Subject
+from relit.synth.worn import pressed
 from relit.types import Camera
 
 
@@ -23,10 +25,10 @@ class Labels:
 
     part: np.ndarray  # (H, W) uint8: 0 background, 1 + index into PARTS, GARMENT where cloth covers the skin
     hair: np.ndarray  # (H, W) [0, 1] of hair before everything else
-    occluder: np.ndarray  # (H, W) bool: something worn is before the head
+    occluder: np.ndarray  # (H, W) [0, 1] opacity of what is worn before the head
 
 
-def labels_of(subject: Subject, posed: Posed, camera: Camera, cloth: np.ndarray, props: tuple) -> Labels:
+def labels_of(subject: Subject, posed: Posed, camera: Camera, cloth: np.ndarray, props: tuple[Prop, ...]) -> Labels:
     """The labels of a photo of a posed subject.
 
     Args:
@@ -41,7 +43,7 @@ def labels_of(subject: Subject, posed: Posed, camera: Camera, cloth: np.ndarray,
     hair = np.zeros(seen.shape, np.float32)
     if subject.hair_style:
         style = load_style(subject.hair_style)
-        place = worn(style, model, posed)
+        place = pressed(worn(style, model, posed), posed, props)
         hair = drawn_hair(style, place, subject.hair_colour, camera, uniform_lighting(), fragments.depth)[..., 3]
     return Labels(
         part=torch.where(seen & covered, GARMENT, part).numpy().astype(np.uint8),
@@ -50,11 +52,10 @@ def labels_of(subject: Subject, posed: Posed, camera: Camera, cloth: np.ndarray,
     )
 
 
-def _occluder(props: tuple, camera: Camera, depth: Tensor, seen: Tensor) -> np.ndarray:
-    hidden = torch.zeros_like(seen)
+def _occluder(props: tuple[Prop, ...], camera: Camera, depth: Tensor, seen: Tensor) -> np.ndarray:
+    through = torch.ones(seen.shape)
     for prop in props:
-        points = torch.as_tensor(np.asarray(prop.vertices_m), dtype=torch.float32)
-        triangles = torch.as_tensor(np.asarray(prop.triangles), dtype=torch.int64)
-        worn_here = rasterise(project(camera, points), triangles, camera.size_px)
-        hidden |= seen & (worn_here.triangle >= 0) & (worn_here.depth < depth)
-    return hidden.numpy()
+        here = rasterise(project(camera, prop.vertices_m), prop.triangles, camera.size_px)
+        before = seen & (here.triangle >= 0) & (here.depth < depth)
+        through *= 1 - prop.opacity * before.float()
+    return (1 - through).numpy()

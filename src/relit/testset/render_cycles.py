@@ -10,7 +10,6 @@ Head frame (+Y up, +Z out of the face) becomes Blender's (+Z up): (x, y, z) -> (
 """
 
 import json
-import math
 import os
 import sys
 import time
@@ -51,7 +50,7 @@ class Nodes:
     def math(self, operation, *values):
         node = self.tree.nodes.new("ShaderNodeMath")
         node.operation = operation
-        for socket, value in zip(node.inputs, values):
+        for socket, value in zip(node.inputs, values, strict=False):
             if isinstance(value, bpy.types.NodeSocket):
                 self.tree.links.new(value, socket)
             else:
@@ -60,7 +59,7 @@ class Nodes:
 
     def mix(self, share, first, second):
         node = self.tree.nodes.new("ShaderNodeMixShader")
-        for socket, value in zip(node.inputs, (share, first, second)):
+        for socket, value in zip(node.inputs, (share, first, second), strict=True):
             if isinstance(value, bpy.types.NodeSocket):
                 self.tree.links.new(value, socket)
             else:
@@ -97,7 +96,7 @@ def material(name):
     return made, Nodes(made.node_tree)
 
 
-def mesh_of(name, vertices, faces, uv=None, smooth=True):
+def mesh_of(name, vertices, faces, uv=None):
     """A mesh object.
 
     Args:
@@ -117,7 +116,7 @@ def mesh_of(name, vertices, faces, uv=None, smooth=True):
         layer = mesh.uv_layers.new(name="uv")
         layer.data.foreach_set("uv", (uv * [1, -1] + [0, 1]).astype(np.float32).ravel())
     mesh.update(calc_edges=True)
-    mesh.polygons.foreach_set("use_smooth", np.full(len(faces), smooth))
+    mesh.polygons.foreach_set("use_smooth", np.ones(len(faces), bool))
     mesh.validate()
     made = bpy.data.objects.new(name, mesh)
     bpy.context.scene.collection.objects.link(made)
@@ -130,7 +129,7 @@ def principled(nodes, **given):
     return node
 
 
-def skin_material(name, images, radius, f0_scale, lobes=LOBES, wet=None, normal=True):
+def skin_material(name, images, radius, lobes=LOBES, wet=None, normal=True):
     """Random-walk scattering below two specular lobes."""
     made, nodes = material(name)
     colour = nodes.texture(images["albedo"]).outputs["Color"]
@@ -199,7 +198,7 @@ def hair_material(texture, colour):
     """What lies below the strands: a dull layer, transparent where the cards are."""
     made, nodes = material("hair")
     cover = nodes.texture(image_of("cover", np.dstack([texture[..., 1:].repeat(3, -1)]))).outputs["Color"]
-    body = principled(nodes, Base_Color=(*(0.7 * float(c) for c in colour), 1.0), Roughness=0.9, Specular_IOR_Level=0.1)
+    body = principled(nodes, Base_Color=(*(0.4 * float(c) for c in colour), 1.0), Roughness=0.9, Specular_IOR_Level=0.1)
     clear = nodes.add("ShaderNodeBsdfTransparent").outputs[0]
     nodes.output(nodes.mix(cover, clear, body.outputs[0]))
     return made
@@ -233,13 +232,15 @@ def add_strands(points, radius, colour):
 
 
 def plain_material(name, colour, roughness, metallic=False, opacity=1.0):
+    """Cloth, plastic, metal; what is not opaque is tinted glass without thickness."""
     made, nodes = material(name)
-    body = principled(
-        nodes, Base_Color=(*map(float, colour), 1.0), Roughness=float(roughness), Metallic=float(metallic)
-    ).outputs[0]
+    colour = (*map(float, colour), 1.0)
+    body = principled(nodes, Base_Color=colour, Roughness=float(roughness), Metallic=float(metallic)).outputs[0]
     if opacity < 1:
-        clear = nodes.add("ShaderNodeBsdfTransparent").outputs[0]
-        body = nodes.mix(float(opacity), clear, body)
+        clear = nodes.add("ShaderNodeBsdfTransparent", Color=colour).outputs[0]
+        mirror = nodes.add("ShaderNodeBsdfAnisotropic", Roughness=float(roughness)).outputs[0]
+        fresnel = nodes.add("ShaderNodeFresnel", IOR=1.5).outputs[0]
+        body = nodes.mix(fresnel, nodes.mix(float(opacity), clear, body), mirror)
     nodes.output(body)
     return made
 
@@ -255,9 +256,9 @@ def add_head(data):
             head.data.materials.append(eye)
         elif name in WET:
             scaled = [r * SCATTER[name] for r in radius]
-            head.data.materials.append(skin_material(name, images, scaled, 1.0, ((1.0, 1.0),), WET[name], False))
+            head.data.materials.append(skin_material(name, images, scaled, ((1.0, 1.0),), WET[name], False))
         else:
-            head.data.materials.append(skin_material(name, images, radius, 1.0))
+            head.data.materials.append(skin_material(name, images, radius))
     head.data.polygons.foreach_set("material_index", data["quad_part"].astype(np.int32))
     attribute = head.data.attributes.new("cornea", "FLOAT", "POINT")
     attribute.data.foreach_set("value", data["cornea"].astype(np.float32))
@@ -277,7 +278,7 @@ def add_extras(data):
     for k in range(int(data["props"])):
         get = lambda name, k=k: data[f"prop{k}_{name}"]  # noqa: E731
         colour, roughness, opacity, metallic = get("colour"), get("roughness"), float(get("opacity")), bool(get("metallic"))
-        prop = mesh_of(f"prop{k}", get("vertices"), get("triangles"), smooth=bool(get("smooth")))
+        prop = mesh_of(f"prop{k}", get("vertices"), get("triangles"))
         prop.data.materials.append(plain_material(f"prop{k}", colour, roughness, metallic, opacity))
 
 
@@ -296,7 +297,7 @@ def add_light(data):
     background = nodes.add("ShaderNodeBackground", Color=around.outputs["Color"], Strength=1.0)
     nodes.output(background.outputs[0], "ShaderNodeOutputWorld")
     for k, (direction, radius, power) in enumerate(
-        zip(data["lamp_directions"], data["lamp_radii"], data["lamp_irradiances"])
+        zip(data["lamp_directions"], data["lamp_radii"], data["lamp_irradiances"], strict=True)
     ):
         lamp = bpy.data.lights.new(f"lamp{k}", "SUN")
         strength = float(np.max(power))
@@ -335,7 +336,6 @@ def settings(samples, threads, seed):
     scene.render.engine = "CYCLES"
     scene.render.threads_mode, scene.render.threads = "FIXED", threads
     scene.render.film_transparent = True
-    scene.render.filter_size = 1.0
     scene.view_settings.view_transform = "Raw"
     scene.render.image_settings.file_format = "OPEN_EXR"
     scene.render.image_settings.color_mode = "RGBA"
@@ -349,7 +349,7 @@ def settings(samples, threads, seed):
     cycles.transmission_bounces, cycles.transparent_max_bounces = 5, 12
     cycles.caustics_reflective = cycles.caustics_refractive = False
     cycles.sample_clamp_indirect = 8.0
-    cycles.filter_width = 1.0
+    cycles.filter_width = 1.5
     cycles.use_auto_tile = False
     scene.cycles_curves.shape = "RIBBONS"
 

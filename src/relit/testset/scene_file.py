@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-import cv2
 import numpy as np
 import torch
 from torch import Tensor
@@ -18,6 +17,8 @@ from relit.synth.garment import dressed
 from relit.synth.geometry import Posed
 from relit.synth.hair_cards import load_style, worn
 from relit.synth.light import POINT_RAD, Lamp, Layer, Scene, luminance_at_front, stored_lighting
+from relit.synth.solids import Prop
+from relit.synth.worn import pressed
 from relit.testset.sets import Take
 from relit.testset.strands import RADIUS_M, strands
 from relit.types import ReflectanceMaps
@@ -84,7 +85,9 @@ def _disk(lamp: Lamp, directions: Tensor) -> np.ndarray:
     return (inside[..., None] * radiance).numpy().astype(np.float32)
 
 
-def scene_arrays(take: Take, posed: Posed, maps: ReflectanceMaps, panoramas: Panoramas, props: tuple) -> dict:
+def scene_arrays(
+    take: Take, posed: Posed, maps: ReflectanceMaps, panoramas: Panoramas, props: tuple[Prop, ...]
+) -> dict[str, np.ndarray]:
     """Everything `render_cycles.py` reads. The maps are those of the bare subject; it is dressed here."""
     model, subject = load_head_model(), take.subject
     worn_maps, _ = dressed(maps, subject.rng(GARMENT_PURPOSE))
@@ -119,7 +122,7 @@ def scene_arrays(take: Take, posed: Posed, maps: ReflectanceMaps, panoramas: Pan
     arrays |= _lashes(model, posed.vertices, subject.rng(_LASHES))
     if subject.hair_style:
         style = load_style(subject.hair_style)
-        cards = worn(style, model, posed).numpy()
+        cards = pressed(worn(style, model, posed), posed, props).numpy()
         arrays |= {
             "hair_vertices": cards,
             "hair_triangles": style.triangles,
@@ -131,13 +134,12 @@ def scene_arrays(take: Take, posed: Posed, maps: ReflectanceMaps, panoramas: Pan
         }
     for k, prop in enumerate(props):
         arrays |= {
-            f"prop{k}_vertices": np.asarray(prop.vertices_m, np.float32),
-            f"prop{k}_triangles": np.asarray(prop.triangles),
+            f"prop{k}_vertices": prop.vertices_m.numpy(),
+            f"prop{k}_triangles": prop.triangles.numpy(),
             f"prop{k}_colour": np.asarray(prop.colour, np.float32),
             f"prop{k}_roughness": np.array(prop.roughness),
             f"prop{k}_opacity": np.array(prop.opacity),
             f"prop{k}_metallic": np.array(prop.metallic),
-            f"prop{k}_smooth": np.array(True),
         }
     return arrays
 

@@ -24,6 +24,7 @@ CANDIDATES = 8  # drawn for each subject of a set: those nearest the wanted tone
 SOFT = ("panorama", "window", "mixed", "panorama", "ring", "panorama", "window", "panorama")
 HARD = ("sun", "coloured", "sun", "flash", "sun", "coloured", "panorama", "sun")
 HARD_SHARE = 0.35  # of the irradiance that one small source gives: then shadows are hard
+SUN_SHARE = 0.6  # the same of scenes that are to be hard
 _POSE, _SHOT, _SCENE = 60, 61, 62  # purposes of random numbers, plus 10 for each further photo
 _EXPRESSIVE = 8  # every so many subjects show an expression at full strength
 _BLINK = ARKIT_NAMES.index("eyeBlinkLeft")
@@ -38,6 +39,7 @@ class TestSet:
     subjects: int
     prefix: str  # of the subjects' keys
     three: int  # subjects with a third photo
+    props: bool  # whether some wear something
 
 
 @dataclass(frozen=True)
@@ -52,8 +54,8 @@ class Take:
 
 
 SETS = {
-    "independent": TestSet("independent", 910_001, 64, "s", 16),
-    "texture_swap": TestSet("texture_swap", 910_002, 24, "t", 0),
+    "independent": TestSet("independent", 910_001, 64, "s", 16, True),
+    "texture_swap": TestSet("texture_swap", 910_002, 24, "t", 0, False),
 }
 
 
@@ -171,7 +173,7 @@ def _scene(subject: Subject, shot: Shot, kind: str, number: int, hard: bool) -> 
         share = hard_share(scene)
         if kind == "sun":
             front = float(scene.lamps[0].direction[2])
-            if share > 1.2 * HARD_SHARE and 0.3 < front < 0.85:
+            if share > SUN_SHARE and 0.3 < front < 0.85:
                 return scene
         elif hard or share < HARD_SHARE:
             return scene

@@ -4,9 +4,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from relit.geometry.mesh import vertex_normals
 from relit.models.head import HeadModel, lid_edge_points
 from relit.synth.subject import Subject, neutral_of
-from relit.geometry.mesh import vertex_normals
 
 DEVIATION_M = 0.0004  # standard deviation along the normal
 WAVELENGTH_M = (0.016, 0.028)

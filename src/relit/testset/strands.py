@@ -9,11 +9,12 @@ import torch
 from relit.geometry.uv import rasterise_uv
 from relit.synth.hair_cards import load_style
 
-STRANDS = 11000
+STRANDS = 12000
 POINTS = 9
-LENGTH_M = (0.02, 0.06)
+LENGTH_M = (0.02, 0.07)
 RADIUS_M = 1.1e-4  # strands are 0.07 mm thick: each stands for a few
-LIFT_M = (-0.001, 0.0025)  # from the card
+LIFT_M = (-0.002, 0.0025)  # from the card: those inside are seen around the face
+BACK_M, BELOW_M, UNSEEN = -0.07, -0.20, 0.1  # behind and below this hair is thinner: no portrait shows it
 _SIZE = 512
 
 
@@ -35,7 +36,8 @@ def strands(name: str, vertices: np.ndarray, rng: np.random.Generator) -> np.nda
     normal /= np.maximum(np.linalg.norm(normal, axis=-1, keepdims=True), 1e-12)
     normal *= np.sign((normal * (position - vertices.mean(0) * [1, 0.8, 1])).sum(-1, keepdims=True))
     inside = triangle >= 0
-    weight = np.where(inside, area * style.texture[..., 1], 0).ravel()
+    shown = np.where((position[..., 2] > BACK_M) & (position[..., 1] > BELOW_M), 1.0, UNSEEN)
+    weight = np.where(inside, area * style.texture[..., 1] * shown, 0).ravel()
     seeds = rng.choice(len(weight), STRANDS, p=weight / weight.sum())
     start = np.stack(np.divmod(seeds, _SIZE), 1)[:, ::-1] + rng.uniform(0, 1, (STRANDS, 2))  # x, y in texels
     length = rng.uniform(*LENGTH_M, STRANDS) / 2
@@ -61,7 +63,8 @@ def strands(name: str, vertices: np.ndarray, rng: np.random.Generator) -> np.nda
     way = np.stack([*halves[0][::-1], start, *halves[1]], 1)
     texel = way.astype(int).clip(0, _SIZE - 1)
     points = _smooth(position, inside, way)
-    lift = rng.uniform(*LIFT_M, (STRANDS, 1, 1)) + rng.normal(0, 0.0006, (STRANDS, 1, 1)) * np.linspace(-1, 1, POINTS)[None, :, None]
+    lean = rng.normal(0, 0.0006, (STRANDS, 1, 1)) * np.linspace(-1, 1, POINTS)[None, :, None]
+    lift = rng.uniform(*LIFT_M, (STRANDS, 1, 1)) + lean
     points = points + lift * normal[texel[..., 1], texel[..., 0]]
     parts = np.linalg.norm(np.diff(points, axis=1), axis=2)
     whole = (parts.max(1) < 4 * step) & (parts.sum(1) > 0.4 * LENGTH_M[0])  # neither torn between charts nor stuck
