@@ -124,7 +124,7 @@ def write_set(wanted: TestSet, samples: dict[str, dict[str, bytes]], folder: Pat
         "split": SPLIT,
         "photos": sum("photo.jpg" in files for files in samples.values()),
         "renderer": f"Blender Cycles ({REQUIREMENTS[0]}), {SAMPLES} samples, denoised by OpenImageDenoise",
-        "licence": "CC-BY-4.0",
+        "licence": "Apache-2.0; credits in NOTICE",
         "command": f"python -m relit.testset.build {wanted.name} --hdri FOLDER",
         "assets": {name: cards()[name]["sha256"] for name in _ASSETS},
         "shards": shards,

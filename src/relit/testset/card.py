@@ -62,8 +62,9 @@ balance, noise, tone curve, sharpening, JPEG.
   portraits judge what this set cannot.
 - Hair, clothes, lashes and what is worn are no part of the maps. Backdrops are blurred pictures behind the head.
 
-## Licences
+## Licence
 
-The set: CC-BY-4.0, (c) the relit authors. It contains work derived from MakeHuman skins, meshes and hair (CC0), "Antonia
-Polygon" by Olaf Delgado-Friedrichs and others (CC-BY 3.0), ICT-FaceKit (MIT), Poly Haven panoramas (CC0); see NOTICE.
+Apache-2.0, as relit. Made from MakeHuman skins, meshes and hair (CC0), "Antonia Polygon" by Olaf Delgado-Friedrichs and
+others (CC-BY 3.0; changed: warped to another layout, reduced to fine detail), ICT-FaceKit (MIT), SFHQ statistics (MIT) and
+Poly Haven panoramas (CC0); see NOTICE. Blender (GPL-3) rendered the pictures; nothing of it is contained.
 """
