@@ -169,12 +169,13 @@ def test_a_set_is_read_back_as_it_was_written(swap, tmp_path, monkeypatch):
     assert manifest["seed"] == wanted.seed and manifest["photos"] == 2
     assert "Test set `texture_swap`" in (tmp_path / "set" / "README.md").read_text(encoding="utf-8")
     before = (tmp_path / "set" / "shard-000.tar").read_bytes()
+    (tmp_path / "t00.tar").unlink()
     write_set(wanted, samples_of(wanted, tmp_path), tmp_path / "set")
     assert (tmp_path / "set" / "shard-000.tar").read_bytes() == before
     check_folder(tmp_path / "set")
     steps = np.load(io.BytesIO(samples["t00"]["shape.npz"]))["steps"]
     read = np.cumsum(steps.astype(np.int32), 0) * SHAPE_UNIT_M
-    assert np.abs(read - swap.neutral.numpy()).max() < SHAPE_UNIT_M
+    assert np.abs(read - swap.neutral.numpy()).max() < 1.01 * SHAPE_UNIT_M
 
 
 def test_shards_are_cut_between_samples(tmp_path):

@@ -27,7 +27,7 @@ from relit.synth.skin import maps_of
 from relit.synth.solids import Prop
 from relit.testset.blender import REQUIREMENTS, Cycles
 from relit.testset.card import card
-from relit.testset.files import PHOTO_PX, manifest, photo_files, subject_files, write_shards
+from relit.testset.files import PHOTO_PX, manifest, photo_files, read_tar, subject_files, write_shards, write_tar
 from relit.testset.labels import labels_of
 from relit.testset.scene_file import GARMENT_PURPOSE, Panoramas, scene_arrays
 from relit.testset.sets import SPLIT, Take, TestSet, takes_of, test_set
@@ -100,19 +100,32 @@ def render_missing(
 
 
 def samples_of(wanted: TestSet, work: Path, progress: Progress = SILENT) -> dict[str, dict[str, bytes]]:
-    """All samples of a set by key, from the rendered pictures."""
+    """All samples of a set by key, from the rendered pictures; those of finished subjects are kept as KEY.tar."""
     samples = {}
     with progress.stage(f"develop {wanted.name}") as step:
         for position in range(wanted.subjects):
-            ready = prepared(wanted, position)
-            samples[ready.takes[0].key.split("_")[0]] = subject_files(ready.takes[0], ready.maps, ready.neutral)
-            for take, posed, props in zip(ready.takes, ready.posed, ready.props, strict=True):
-                camera = camera_of(take.shot, (PHOTO_PX, PHOTO_PX))
-                cloth = dressed(ready.maps, take.subject.rng(GARMENT_PURPOSE))[1]
-                labels = labels_of(take.subject, posed, camera, cloth, props)
-                rendered = np.load(work / f"{take.key}.npy").astype(np.float32)
-                samples[take.key] = photo_files(take, posed.vertices, labels, rendered, tuple(prop.name for prop in props))
+            path = work / f"{wanted.prefix}{position:02d}.tar"
+            if not path.exists():
+                draft = path.with_suffix(".draft")
+                write_tar(draft, developed_subject(wanted, position, work))
+                draft.replace(path)
+            samples |= read_tar(path)
             step(position + 1, wanted.subjects)
+    return samples
+
+
+def developed_subject(wanted: TestSet, position: int, work: Path) -> dict[str, dict[str, bytes]]:
+    """The samples of one subject: itself, then its photos."""
+    ready = prepared(wanted, position)
+    first = ready.takes[0]
+    samples = {first.key.split("_")[0]: subject_files(first, ready.maps, ready.neutral)}
+    for take, posed, props in zip(ready.takes, ready.posed, ready.props, strict=True):
+        camera = camera_of(take.shot, (PHOTO_PX, PHOTO_PX))
+        cloth = dressed(ready.maps, take.subject.rng(GARMENT_PURPOSE))[1]
+        labels = labels_of(take.subject, posed, camera, cloth, props)
+        rendered = np.load(work / f"{take.key}.npy").astype(np.float32)
+        names = tuple(prop.name for prop in props)
+        samples[take.key] = photo_files(take, posed.vertices, labels, rendered, names)
     return samples
 
 

@@ -49,9 +49,9 @@ balance, noise, tone curve, sharpening, JPEG.
 - Maps: exactly those rendered, reduced from 1024 x 1024; WebP adds an error of about 1/255. The base colour given to
   Cycles is raised so that the diffuse albedo that reaches the eye is the one in the map (within 3 %, measured on a sphere
   under uniform light). Wrinkles of the first photo's expression are in the maps of all its photos.
-- Shape: the neutral head, to 0.02 mm. It is a draw of the head model **plus a smooth random deviation along the normal**
-  that no mode of the model can express (standard deviation {1000 * DEVIATION_M:.1f} mm on the face, none at the edges of
-  lids, lips and nostrils): a method that knows the model perfectly still cannot be perfect. The topology is the head model's.
+- Shape: the neutral head, rounded to 0.04 mm. It is a draw of the head model **plus a smooth random deviation along the
+  normal** that no mode of the model can express (standard deviation {1000 * DEVIATION_M:.1f} mm on the face, none at the
+  edges of lids, lips and nostrils): a method that knows the model perfectly still cannot be perfect. The topology is the head model's.
 - Camera, expression, gaze, landmarks; masks and labels at pixel centres; coverage as traced.
 - Light: the panoramas' harmonics (degree 8) and strongest small sources, as in `relit synth`; the photo shows the full
   panorama. Brightness is before the camera's exposure and white balance, which `shot` records.
