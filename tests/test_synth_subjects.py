@@ -13,6 +13,7 @@ from relit.errors import InputError
 from relit.geometry.camera import project
 from relit.models.head import landmark_points, load_head_model
 from relit.models.skin import tone_colour
+from relit.synth.ageing import aged
 from relit.synth.camera import camera_of, developed, draw_shot
 from relit.synth.detail import BOX, _integrated, atlas, places
 from relit.synth.expressions import draw_expression, draw_gaze
@@ -191,3 +192,16 @@ def test_development_is_reproducible_and_noise_has_the_model_s_variance():
     linear = linear_from_srgb(torch.from_numpy(first.astype(np.float32) / 255))
     assert abs(float(linear.mean()) - 0.2) < 0.002
     assert float(linear.std()) == pytest.approx((4e-4 * 0.2 + 4e-6) ** 0.5, rel=0.1)
+
+
+def test_age_changes_the_shape_evenly_and_replaces_what_age_an_identity_shows(subjects):
+    model = load_head_model()
+    young, middle, old = (neutral_of(replace(subjects[0], age_years=age), model) for age in (20.0, 50.0, 80.0))
+    face = model.face_weight > 0.5
+    assert (old - young)[face].norm(dim=1).mean() > 8e-4
+    # but for the lids, which are laid on the eyes
+    assert ((old - middle) - (middle - young))[face].norm(dim=1).median() < 1e-6
+    plain, change = aged(torch.from_numpy(subjects[0].identity), model, 32.0, 0.5)
+    assert change.abs().max() < 1e-9
+    again, _ = aged(plain, model, 60.0, 0.5)
+    assert torch.allclose(plain, again, atol=1e-5)

@@ -16,18 +16,16 @@ from relit.synth.camera import Shot, camera_of, draw_shot, towards_camera
 from relit.synth.geometry import RAYS, Posed, occluded, placed
 from relit.synth.light import Scene, draw_scene
 from relit.synth.photo import PHOTO_PX, Photograph, photograph
-from relit.synth.props import draw_props
 from relit.synth.skin import maps_of
-from relit.synth.solids import Prop
 from relit.synth.split import check_split
 from relit.synth.subject import Subject, draw_subject, record_of
 from relit.synth.uv_pair import LitTexture, baked_occlusion, light_texture, photographed
-from relit.synth.worn import occluders
+from relit.synth.worn import Outfit, draw_outfit
 from relit.types import ReflectanceMaps
 
 KINDS = ("uv", "photo")
 PHOTO_MAPS = 768  # size of the maps that a photo is rendered from
-_SHOT, _SCENE, _DEVELOP, _PROPS = 40, 41, 42, 43  # purposes of random numbers
+_SHOT, _SCENE, _DEVELOP, _OUTFIT = 40, 41, 42, 43  # purposes of random numbers
 F0_SCALE, MICRON_ZERO, POSITION_ORIGIN_M, POSITION_SPAN_M, DEPTH_SPAN_M = 0.08, 32768, -0.25, 0.5, 4.0
 # Run lengths and one fixed filter: half the time of the default, a few per cent larger.
 _PNG = [cv2.IMWRITE_PNG_COMPRESSION, 1, cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE]
@@ -105,21 +103,21 @@ def make_sample(order: Order, index: int) -> dict[str, bytes]:
     rays, inside = (RAYS, False) if order.kind == "uv" else (PHOTO_RAYS, True)
     model = load_head_model()
     posed = placed(subject, model)
-    props = draw_props(subject, posed, model, subject.rng(_PROPS))
-    posed = occluded(posed, model, occluders(props), rays, inside)
+    outfit = draw_outfit(subject, posed, model, subject.rng(_OUTFIT))
+    posed = occluded(posed, model, outfit.occluders(), rays, inside)
     shot = draw_shot(subject.rng(_SHOT), float(luminance(tone_colour(torch.from_numpy(subject.tone)))))
     scene = draw_scene(order.split, towards_camera(shot), subject.rng(_SCENE))
     size = order.size if order.kind == "uv" else max(PHOTO_MAPS, order.size)
     maps = maps_of(subject, size, baked_occlusion(posed, size), order.skins)
     if order.kind == "uv":
-        lit = light_texture(posed, maps, scene.lighting, shot, props)
+        lit = light_texture(posed, maps, scene.lighting, shot, outfit)
         files = _uv_files(lit, photographed(lit, shot, subject.rng(_DEVELOP)))
         camera_px = order.size
     else:
-        files = _photo_files(photograph(subject, posed, props, maps, scene, shot, subject.rng(_DEVELOP)), shot)
+        files = _photo_files(photograph(subject, posed, outfit, maps, scene, shot, subject.rng(_DEVELOP)), shot)
         camera_px = PHOTO_PX
     files |= _map_files(maps, order.size)
-    files["json"] = json.dumps(_facts(subject, posed, shot, scene, camera_px, props), separators=(",", ":")).encode()
+    files["json"] = json.dumps(_facts(subject, posed, shot, scene, camera_px, outfit), separators=(",", ":")).encode()
     return {name: files[name] for name in FILES[order.kind]}
 
 
@@ -170,7 +168,7 @@ def _map_files(maps: ReflectanceMaps, size: int) -> dict[str, bytes]:
     }
 
 
-def _facts(subject: Subject, posed: Posed, shot: Shot, scene: Scene, camera_px: int, props: tuple[Prop, ...]) -> dict:
+def _facts(subject: Subject, posed: Posed, shot: Shot, scene: Scene, camera_px: int, outfit: Outfit) -> dict:
     from relit.geometry.camera import project
 
     camera = camera_of(shot, (camera_px, camera_px))
@@ -179,7 +177,7 @@ def _facts(subject: Subject, posed: Posed, shot: Shot, scene: Scene, camera_px: 
     return {
         "subject": record_of(subject),
         "shot": shot.record(),
-        "props": [p.name for p in props],
+        "props": [p.name for p in outfit.props],
         "light": {
             "kind": scene.kind,
             "panoramas": list(scene.names),

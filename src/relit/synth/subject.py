@@ -9,6 +9,7 @@ import torch
 from relit.appearance.colour import typology_angle_deg
 from relit.models.head import HeadModel, load_head_model, neutral_vertices
 from relit.models.skin import TONE_NAMES, load_skin_model, tone_colour
+from relit.synth.ageing import aged
 from relit.synth.expressions import draw_expression, draw_gaze
 from relit.synth.split import stream
 
@@ -71,7 +72,7 @@ class Subject:
     split: str
     seed: int
     index: int
-    identity: np.ndarray  # (K,) in standard deviations of the head model
+    identity: np.ndarray  # (K,) in standard deviations of the head model; what age it shows gives way to `age_years`
     asymmetry: float  # factor on what differs between the two sides
     expression: np.ndarray  # (52,)
     gaze_rad: np.ndarray  # (2, 2)
@@ -120,11 +121,12 @@ def draw_subject(seed: int, index: int, split: str = "train") -> Subject:
 
 
 def neutral_of(subject: Subject, model: HeadModel) -> torch.Tensor:
-    """(V, 3) the neutral head of a subject, with its left-right difference scaled by `asymmetry`."""
-    identity = torch.from_numpy(subject.identity)
+    """(V, 3) the neutral head of a subject at its age, with its left-right difference scaled by `asymmetry`."""
+    male = 1.0 if subject.marks.shave_shadow else 0.0
+    identity, change = aged(torch.from_numpy(subject.identity), model, subject.age_years, male)
     plain = model.mean + (identity @ model.identity_modes.flatten(1)).view_as(model.mean)
     other = plain[model.mirror] * plain.new_tensor([-1.0, 1.0, 1.0])
-    return neutral_vertices(model, identity, (subject.asymmetry - 1) * 0.5 * (plain - other))
+    return neutral_vertices(model, identity, change + (subject.asymmetry - 1) * 0.5 * (plain - other))
 
 
 def record_of(subject: Subject) -> dict:
