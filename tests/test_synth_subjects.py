@@ -18,7 +18,8 @@ from relit.synth.camera import camera_of, developed, draw_shot
 from relit.synth.detail import BOX, _integrated, atlas, places
 from relit.synth.expressions import draw_expression, draw_gaze
 from relit.synth.layout import layout
-from relit.synth.light import KINDS, cap_harmonics, draw_scene, panorama_names
+from relit.synth.light import KINDS, cap_harmonics, draw_scene
+from relit.synth.panoramas import backdrop, panorama_names, stored_lighting
 from relit.synth.skin import maps_of
 from relit.synth.split import SPLITS, TEST_LIGHTS, TEST_SKINS, stream
 from relit.synth.subject import ITA_DEG, draw_subject, neutral_of, record_of
@@ -205,3 +206,29 @@ def test_age_changes_the_shape_evenly_and_replaces_what_age_an_identity_shows(su
     assert change.abs().max() < 1e-9
     again, _ = aged(plain, model, 60.0, 0.5)
     assert torch.allclose(plain, again, atol=1e-5)
+
+
+def test_further_lights_light_the_training_split_alone_and_bad_ones_are_refused_by_name(tmp_path):
+    rows, columns = 32, 64
+    rgbe = np.full((rows, columns, 4), 128, np.uint8)
+    rgbe[8:12, 30:40, 3] = 133
+    header = b"#?RADIANCE\nFORMAT=32-bit_rle_rgbe\n\n-Y 32 +X 64\n"
+    (tmp_path / "own.hdr").write_bytes(header + rgbe.tobytes())
+    folders = (str(tmp_path),)
+    assert "own.hdr" in panorama_names("train", folders) and "own.hdr" not in panorama_names("test", folders)
+    assert panorama_names("train") == panorama_names("train", folders)[:-1]
+    light = stored_lighting("own.hdr", folders)
+    assert torch.isfinite(light.sh).all() and float(light.sh[0].mean()) > 0
+    assert backdrop("own.hdr", folders).max() > 0
+    names = {n for k in range(80) for n in draw_scene("train", (0, 0, 1), np.random.default_rng(k), folders=folders).names}
+    assert "own.hdr" in names
+    other = tmp_path / "bad"
+    other.mkdir()
+    with pytest.raises(InputError, match="holds no lights"):
+        panorama_names("train", (str(other),))
+    (other / "broken.hdr").write_bytes(b"no picture")
+    with pytest.raises(InputError, match="broken.hdr"):
+        panorama_names("train", (str(other),))
+    (other / "broken.hdr").write_bytes(header + bytes(rows * columns * 4))
+    with pytest.raises(InputError, match="black"):
+        panorama_names("train", (str(other),))

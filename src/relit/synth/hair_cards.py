@@ -23,7 +23,7 @@ LEAST_GAP_M = 0.004  # from the skin below
 F0, ROUGHNESS = 0.046, 0.42  # keratin, refractive index 1.55
 _ROOT_SHADE = 0.35  # light that reaches hair next to the skin, against the outermost
 _DEPTH_M = 0.03  # over which it rises
-OPACITY, _DENSE = 0.85, 0.5  # of hair in the way of light, and mean coverage from which a triangle counts
+OPACITY, _DENSE = 0.85, 0.9  # of hair in the way of light, and mean coverage from which a triangle counts
 _INNER = np.array([(1, 1, 1), (4, 1, 1), (1, 4, 1), (1, 1, 4)]) / np.array([[3], [6], [6], [6]])  # points of a triangle
 _SHADE_M = 0.012  # how far hair dims the skin beside it
 

@@ -15,6 +15,7 @@ from relit.models.skin import tone_colour
 from relit.synth.camera import Shot, camera_of, draw_shot, towards_camera
 from relit.synth.geometry import RAYS, Posed, occluded, placed
 from relit.synth.light import Scene, draw_scene
+from relit.synth.panoramas import panorama_names
 from relit.synth.photo import PHOTO_PX, Photograph, photograph
 from relit.synth.skin import maps_of
 from relit.synth.split import check_split
@@ -77,12 +78,13 @@ class Order:
     size: int = 512  # of the maps that are written
     shard_size: int = 128
     skins: tuple[str, ...] = ()  # folders of further skins
+    lights: tuple[str, ...] = ()  # folders of further panoramas
 
     def check(self) -> None:
         """Refuses what cannot be made.
 
         Raises:
-            InputError: names the field and what is allowed.
+            InputError: names the field and what is allowed, or the file that is no panorama.
         """
         check_split(self.split)
         if self.kind not in KINDS:
@@ -95,6 +97,7 @@ class Order:
         ):
             if not low <= value <= high:
                 raise InputError(f"the {name} must be from {low} to {high}, got {value}")
+        panorama_names(self.split, self.lights)  # reads them
 
 
 def make_sample(order: Order, index: int) -> dict[str, bytes]:
@@ -106,7 +109,7 @@ def make_sample(order: Order, index: int) -> dict[str, bytes]:
     outfit = draw_outfit(subject, posed, model, subject.rng(_OUTFIT))
     posed = occluded(posed, model, outfit.occluders(), rays, inside)
     shot = draw_shot(subject.rng(_SHOT), float(luminance(tone_colour(torch.from_numpy(subject.tone)))))
-    scene = draw_scene(order.split, towards_camera(shot), subject.rng(_SCENE))
+    scene = draw_scene(order.split, towards_camera(shot), subject.rng(_SCENE), folders=order.lights)
     size = order.size if order.kind == "uv" else max(PHOTO_MAPS, order.size)
     maps = maps_of(subject, size, baked_occlusion(posed, size), order.skins)
     if order.kind == "uv":
