@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from relit.evaluation.groups import Pairs, circumstances, equal_error_rate, fairness, pairs_of
+from relit.evaluation.groups import Pairs, circumstances, equal_error_rate, fairness, pairs_of, portrait_pairs
 from relit.evaluation.plots import bars, histogram, on_mean_head
 from relit.evaluation.summary import printed, summarise
 from relit.models.head import load_head_model
@@ -47,6 +47,12 @@ def test_pairs_leave_out_the_render_s_own_photo():
     assert sorted(pairs.same) == [0, 1]  # render a against photo b, render b against photo a
     assert sorted(pairs.different) == pytest.approx([0, 0, 1, math.sqrt(2)])
     assert len(pairs_of(records, "sface").same) == 0
+
+
+def test_portraits_have_one_photo_each():
+    records = [{"embeddings": {"photo": [0.0, k], "own": own}} for k, own in ((0, [0.0, 0.1]), (1, [0.3, 1.0]), (2, None))]
+    pairs = portrait_pairs(records)
+    assert pairs.same == pytest.approx([0.1, 0.3]) and pairs.different == pytest.approx([0.9, math.hypot(0.3, 1)])
 
 
 def test_fairness_compares_the_means_of_skin_types():

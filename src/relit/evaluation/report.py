@@ -72,11 +72,12 @@ def bars(records: list[dict], shapes: list[ShapeRecord], issues: dict | None, co
     return rows
 
 
-def results_page(records: list[dict], shapes: list[ShapeRecord], issues: dict | None, costs: dict, rank_one: float) -> str:
+def results_page(records: list[dict], shapes: list[ShapeRecord], issues: dict | None, costs: dict, likeness: str) -> str:
     """The page up to the sets with known truth, as Markdown, without dates, paths or machine names.
 
     Args:
         costs: what bench/fit.py ("fit") and bench/render.py ("render") found.
+        likeness: a paragraph on how well renders tell persons apart.
     """
     cost = costs["fit"]
     good = sorted((r for r in records if "failure" not in r), key=lambda record: record["identity_own"])
@@ -96,8 +97,8 @@ def results_page(records: list[dict], shapes: list[ShapeRecord], issues: dict | 
         "pixel of the photo, and the face is detected anew in each. *Own*: pose, expression and light of the photo. *New*: "
         f"the mean of six renders, the lights {lights} at {yaws} degrees of yaw; *worst* is the worst of the six. A render "
         "in which no face is found counts as 2.\n",
-        f"Among all the photos, the nearest one to a render is the right one in {rank_one:.0%} of cases. "
         "Different people in this set lie at 0.42 to 1.1 from each other, photo to photo.\n",
+        likeness,
         table(
             ["portrait", "own", "new", "worst", "landmarks %", "ITA", "seconds", "GB"],
             [

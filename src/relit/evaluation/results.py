@@ -18,7 +18,9 @@ import numpy as np
 from PIL import Image
 
 from relit.errors import AssetMissing, InputError
+from relit.evaluation.groups import equal_error_rate, portrait_pairs
 from relit.evaluation.harness import Plan, evaluate, items_of
+from relit.evaluation.plots import histogram
 from relit.evaluation.portraits import LIGHTS, YAWS_DEG, close_look
 from relit.evaluation.report import results_page
 from relit.evaluation.shapes import measure_shapes
@@ -134,6 +136,22 @@ def portrait_photos(data: Path, only: list[str]) -> list[Path]:
     return [path for path in found if not only or any(word in path.stem for word in only)]
 
 
+def likeness(records: list[dict], docs: Path) -> str:
+    """How well renders of the portraits tell persons apart, with its picture."""
+    pairs = portrait_pairs(records)
+    rate, threshold = equal_error_rate(pairs)
+    series = {"own photo": pairs.same, "photos of others": pairs.different}
+    title = "Renders in their own light against photos"
+    mark = (threshold, f"equal error {100 * rate:.1f} %")
+    save(histogram(series, title, "Euclidean distance (dlib)", mark), docs / "pictures" / "pairs_portraits.png")
+    return (
+        f"Among all the photos, the nearest one to a render is the right one in {rank_one_rate(records):.0%} of cases. "
+        f"Between a render and its own photo the mean distance is {pairs.same.mean():.2f}, and {pairs.different.mean():.2f} "
+        f"between a render and photos of others; the equal error rate is {100 * rate:.1f} % at {threshold:.2f}.\n\n"
+        f"![{title}](pictures/pairs_portraits.png)\n"
+    )
+
+
 def judged(name: str, methods: list[str], out: Path, limit: int | None, jobs: int) -> Judged | None:
     """What `relit evaluate` finds on a set, resumed in OUT/evaluate/NAME; None where the set is not there.
 
@@ -188,7 +206,7 @@ def main() -> None:
         write_gallery(good, given.out, given.docs)
         write_close_looks(photos, good, given.out, given.docs)
     costs = {name: _bench(name, given.out) for name in ("fit", "render")}
-    page = results_page(records, shapes, issues, costs, rank_one_rate(good) if good else 0.0)
+    page = results_page(records, shapes, issues, costs, likeness(good, given.docs) if good else "")
     sets = [judged(name, list(given.judge), given.out, given.limit, given.jobs) for name in ("independent", "texture_swap")]
     page = "\n".join([page, *truth_section(*sets, given.docs)])
     given.docs.mkdir(parents=True, exist_ok=True)
