@@ -116,7 +116,7 @@ def circumstances(records: list[dict]) -> dict[str, list[dict]]:
     kinds = {
         "soft light": lambda r: not tagged(r, "hard_shadow"),
         "hard shadow": lambda r: tagged(r, "hard_shadow"),
-        "no hair before the face": lambda r: not tagged(r, "hair"),
+        "no hair": lambda r: not tagged(r, "hair"),
         "hair": lambda r: tagged(r, "hair"),
         "something worn": lambda r: tagged(r, "occluder"),
     }

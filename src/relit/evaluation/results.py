@@ -155,19 +155,19 @@ def likeness(records: list[dict], docs: Path) -> str:
 def judged(name: str, methods: list[str], out: Path, limit: int | None, jobs: int) -> Judged | None:
     """What `relit evaluate` finds on a set, resumed in OUT/evaluate/NAME; None where the set is not there.
 
-    Methods whose packages are not installed are left out.
+    Methods whose packages are not installed are named as absent.
     """
     try:
         data = open_testset(name)
     except InputError:
         return None
-    folder, records = out / "evaluate" / name, {}
+    folder, records, absent = out / "evaluate" / name, {}, []
     for method in methods:
         try:
             records |= evaluate([method], Plan(name, folder, limit=limit, jobs=jobs))
         except AssetMissing as missing:
-            print(f"{method} is left out: {missing}", file=sys.stderr, flush=True)
-    return Judged(records, folder, len(items_of(data, 1)))
+            absent.append(str(missing))
+    return Judged(records, folder, len(items_of(data, 1)), tuple(absent))
 
 
 def _bench(name: str, out: Path) -> dict:

@@ -65,6 +65,7 @@ class Judged:
     records: dict[str, list[dict]]  # by method, in the order of the columns
     folder: Path  # with METHOD/KEY.*
     total: int  # photos (or pairs) of the whole set
+    absent: tuple[str, ...] = ()  # methods that could not be run, and why
 
 
 def truth_section(independent: Judged | None, swap: Judged | None, docs: Path) -> list[str]:
@@ -83,6 +84,7 @@ def truth_section(independent: Judged | None, swap: Judged | None, docs: Path) -
         "canonical face, *mediapipe* its landmarks with their depth, *eos* the fitting library eos with relit's head model "
         "and its own settings. The last three give a shape only.\n",
         _methods_table(summary),
+        *(f"Absent: {why}.\n" for why in independent.absent),
     ]
     parts += _circumstances(independent.records) + _verification(independent, docs) + _tones(summary, docs)
     parts += _swap(swap) + _pictures(independent, docs) + _costs(summary)
