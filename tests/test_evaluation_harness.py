@@ -130,6 +130,21 @@ def outside(photos, size):
     return Answer(model_mesh(load_head_model(), load_head_model().mean))
 
 
+def broken(photos, size):
+    """An outside method with a mistake in it."""
+    return photos[7]
+
+
+def test_a_method_that_crashes_is_told_and_tried_again(folder, tmp_path, capsys):
+    arguments = ("--method", "test_evaluation_harness:broken", "--data", folder, "--output", tmp_path, "--limit", 1)
+    for _ in range(2):
+        code, last = run(capsys, *arguments)
+        summary = json.loads(last)["summary"]["test_evaluation_harness.broken"]
+        assert code == 0 and (summary["photos"], summary["solved"]) == (1, 0)
+        lines = (tmp_path / "test_evaluation_harness.broken.jsonl").read_text().splitlines()
+        assert len(lines) == 1 and json.loads(lines[0])["failure"].startswith("IndexError")
+
+
 def test_an_outside_function_is_judged(folder, tmp_path, capsys):
     code, last = run(
         capsys, "--method", "test_evaluation_harness:outside", "--data", folder, "--output", tmp_path, "--limit", 1
