@@ -38,6 +38,7 @@ class Style:
     bound: Tensor  # (H, BOUND_TO) head vertices
     texture: np.ndarray  # (S, S, 2) brightness about 1, and coverage
     dense: Tensor  # (D, 3) the triangles that are mostly covered: these throw shadows
+    lift: Tensor | None = None  # (H,) [0, 1] from the root to the tip; without it, by the distance from the middle
 
 
 @lru_cache(maxsize=1)
@@ -106,8 +107,9 @@ def drawn_hair(
         diffuse = diffuse + cosine * power / np.pi
         half = normalize(direction + towards, dim=1)
         gloss = gloss + F0 * cosine * power * 0.7 * (normals * half).sum(1, keepdim=True).clamp_min(0) ** 30
-    lift = (vertices - vertices.mean(0)).norm(dim=1)
-    shade = _ROOT_SHADE + (1 - _ROOT_SHADE) * ((lift - lift.quantile(0.1)) / _DEPTH_M).clamp(0, 1)[:, None]
+    far = (vertices - vertices.mean(0)).norm(dim=1)
+    lift = ((far - far.quantile(0.1)) / _DEPTH_M).clamp(0, 1) if style.lift is None else style.lift
+    shade = _ROOT_SHADE + (1 - _ROOT_SHADE) * lift[:, None]
     strand = torch.from_numpy(np.asarray(colour, np.float32))
     # light that crosses several strands is coloured twice
     radiance = torch.cat([diffuse * strand * (0.8 + 0.6 * strand**0.5) * shade, gloss * shade], 1)

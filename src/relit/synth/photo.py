@@ -29,6 +29,7 @@ OVERSAMPLED = 1.375  # along each edge; silhouettes are smoothed besides
 GARMENT = len(PARTS) + 1
 _LABEL_SIZE = 512
 _FAR_M = 100.0
+_EYE_RAYS = 128
 _GARMENT = 50  # purpose of random numbers
 
 
@@ -64,18 +65,18 @@ def photograph(
     fine = scaled(camera, OVERSAMPLED)
     maps, cloth = dressed(maps, subject.rng(_GARMENT))
     throwing = outfit.casters(posed, model)
-    rgba = render_posed(maps, posed.vertices, posed.transfer, fine, scene.lighting, 1, throwing).numpy()
+    rgba = render_posed(maps, posed.vertices, posed.transfer, fine, scene.lighting, 1, throwing, _EYE_RAYS).numpy()
     depth = rasterise(project(fine, posed.vertices), model.triangles, fine.size_px).depth
     solid, clear = drawn_props(outfit, posed, model, fine, scene.lighting)
     hair, occluder = np.zeros(rgba.shape[:2], np.float32), np.zeros(rgba.shape[:2], np.float32)
     for layer in solid:
         rgba, occluder, depth = layer.over(rgba, occluder, depth)
-    if outfit.style:
+    for style, place in outfit.hair:
         # at a silhouette hair fills what the head leaves of the pixel
         behind = torch.from_numpy(cv2.dilate(depth.clamp_max(_FAR_M).numpy(), np.ones((3, 3), np.uint8)))
-        strands = drawn_hair(outfit.style, outfit.hair_m, subject.hair_colour, fine, scene.lighting, behind)
-        rgba, hair = over_head(rgba, strands, fine), strands[..., 3]
-        occluder = occluder * (1 - hair)
+        strands = drawn_hair(style, place, subject.hair_colour, fine, scene.lighting, behind)
+        rgba = over_head(rgba, strands, fine)
+        hair, occluder = 1 - (1 - hair) * (1 - strands[..., 3]), occluder * (1 - strands[..., 3])
     for layer in clear:
         rgba, occluder, _ = layer.over(rgba, occluder, depth)
     rgba, hair, occluder = (cv2.resize(x, (size, size), interpolation=cv2.INTER_AREA) for x in (rgba, hair, occluder))

@@ -24,6 +24,8 @@ def draw_props(subject: Subject, posed: Posed, model: HeadModel, rng: np.random.
     if rng.random() >= WORN:
         return ()
     kind = str(rng.choice(KINDS, p=_SHARES))
+    if kind == "headscarf" and subject.marks.shave_shadow:
+        kind = "hat"
     return props_of(kind, subject, posed, model, rng)
 
 

@@ -25,7 +25,7 @@ from relit.synth.worn import Outfit, draw_outfit
 from relit.types import ReflectanceMaps
 
 KINDS = ("uv", "photo")
-PHOTO_MAPS = 768  # size of the maps that a photo is rendered from
+PHOTO_MAPS = 704  # size of the maps that a photo is rendered from
 _SHOT, _SCENE, _DEVELOP, _OUTFIT = 40, 41, 42, 43  # purposes of random numbers
 F0_SCALE, MICRON_ZERO, POSITION_ORIGIN_M, POSITION_SPAN_M, DEPTH_SPAN_M = 0.08, 32768, -0.25, 0.5, 4.0
 # Run lengths and one fixed filter: half the time of the default, a few per cent larger.
@@ -33,7 +33,7 @@ _PNG = [cv2.IMWRITE_PNG_COMPRESSION, 1, cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PN
 if hasattr(cv2, "IMWRITE_PNG_FILTER"):  # OpenCV 4.11 and later
     _PNG += [cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_SUB]
 _POSITION_STEP = 16  # 0.12 mm: finer digits would double the file
-PHOTO_RAYS = 128
+PHOTO_RAYS = 96
 # How each file of a sample is coded; written beside the data.
 CODING = {
     "lit.png": "sRGB, the lit texture as photographed",

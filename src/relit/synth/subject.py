@@ -1,7 +1,7 @@
 """The subject: one frozen record that says everything about a synthetic person, drawn from a seed."""
 
 import json
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import torch
@@ -84,6 +84,8 @@ class Subject:
     iris_colour: np.ndarray  # (3,) linear
     lipstick_colour: np.ndarray  # (3,) linear
     hair_style: str  # of relit.synth.hair_cards, worn in photographs; empty where the head is cropped or bald
+    beard: str  # full, goatee or moustache, of strands; empty where it is shaved or stubble
+    beard_mm: float  # length of its longest strands
     marks: Marks
 
     def rng(self, purpose: int) -> np.random.Generator:
@@ -99,6 +101,7 @@ def draw_subject(seed: int, index: int, split: str = "train") -> Subject:
     ita = float(rng.uniform(*ITA_DEG))
     tone = _tone_of(ita, rng)
     model, head = load_skin_model(), load_head_model()
+    beard, length = _beard(bearded, stream(split, seed, index, 7))
     features = rng.standard_normal(len(model.names) - len(TONE_NAMES)) * 0.85
     return Subject(
         split=split,
@@ -115,7 +118,9 @@ def draw_subject(seed: int, index: int, split: str = "train") -> Subject:
         hair_colour=_hair_colour(age, ita, rng),
         iris_colour=_iris_colour(ita, rng),
         lipstick_colour=_lipstick(rng),
-        marks=_draw_marks(age, ita, bearded, rng),
+        marks=_rooted(_draw_marks(age, ita, bearded, rng), beard),
+        beard=beard,
+        beard_mm=length,
         hair_style=str(rng.choice(_STYLES[bearded])) if rng.random() < _HAIRY else "",
     )
 
@@ -185,6 +190,19 @@ def _draw_marks(age: float, ita: float, bearded: bool, rng: np.random.Generator)
         eye_makeup=rare(0.7, 0.2, 1.0) if adorned else 0.0,
         blush=rare(0.6, 0.2, 0.9) if adorned else 0.0,
     )
+
+
+def _beard(bearded: bool, rng: np.random.Generator) -> tuple[str, float]:
+    """The shape of a beard and its length in mm: mostly none, mostly short."""
+    shape = str(rng.choice(["", "full", "goatee", "moustache"], p=[0.62, 0.22, 0.09, 0.07]))
+    length = float(np.clip(rng.lognormal(np.log(13), 0.55), 6, 60)) if shape == "full" else float(rng.uniform(6, 16))
+    return (shape, length) if bearded and shape else ("", 0.0)
+
+
+def _rooted(marks: Marks, beard: str) -> Marks:
+    """Marks with the roots of a beard in the skin."""
+    stubble = {"full": 1.0, "goatee": 0.35, "moustache": 0.25}.get(beard, marks.stubble)
+    return replace(marks, stubble=stubble)
 
 
 def _hair_colour(age: float, ita: float, rng: np.random.Generator) -> np.ndarray:

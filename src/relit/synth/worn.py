@@ -18,6 +18,7 @@ from relit.render.occlusion import ambient_occlusion, open_direction, transfer_a
 from relit.render.rasterise import antialias, covered, interpolate, rasterise
 from relit.render.shade import Surface, shade
 from relit.render.shadows import sun_visibility
+from relit.synth.beard import grown
 from relit.synth.geometry import Posed
 from relit.synth.hair_cards import OPACITY, Style, load_style, worn
 from relit.synth.props import draw_props
@@ -30,7 +31,7 @@ _F0 = 0.04  # of everything but metal
 _CASTS = 0.5  # opacity from which a prop throws a hard shadow
 _MAP_SIZE = 768
 _FAR_M = 100.0
-COVERS = ("hat:knitted", "hat:brimmed", "hat:cap")  # what hair lies under
+COVERS = ("hat:knitted", "hat:brimmed", "hat:cap", "mask")  # what hair lies under
 _UNDER = 0.97  # of the distance of the cover from the middle of the head
 _EAR_MARKS, _ABOVE_EARS_M = (234, 454), (0.0, 0.03, -0.02)
 
@@ -60,12 +61,11 @@ class Outfit:
     """What a subject wears, holds and has on its head: all that is not skin."""
 
     props: tuple[Prop, ...]
-    style: Style | None  # of the hair
-    hair_m: Tensor | None  # (H, 3) the vertices of the hair's cards
+    hair: tuple[tuple[Style, Tensor], ...]  # of the head, of the beard: style and (H, 3) the vertices of its cards
 
     def occluders(self) -> tuple[tuple[Tensor, Tensor, float], ...]:
         """The meshes in the way of light: vertices, triangles, opacity."""
-        hair = () if self.style is None else ((self.hair_m, self.style.dense, OPACITY),)
+        hair = ((vertices, style.dense, OPACITY) for style, vertices in self.hair)
         return (*((p.vertices_m, p.triangles, p.opacity) for p in self.props), *hair)
 
     def casters(self, posed: Posed, model: HeadModel) -> tuple[Tensor, Tensor]:
@@ -74,16 +74,19 @@ class Outfit:
         return merged(((posed.vertices, model.triangles), *solid))
 
 
-BARE = Outfit((), None, None)
+BARE = Outfit((), ())
 
 
 def draw_outfit(subject: Subject, posed: Posed, model: HeadModel, rng: np.random.Generator) -> Outfit:
     """What a subject wears in one photograph, and its hair under that."""
     props = draw_props(subject, posed, model, rng)
-    if not subject.hair_style or any(p.name == "headscarf" for p in props):
-        return Outfit(props, None, None)
-    style = load_style(subject.hair_style)
-    return Outfit(props, style, pressed(worn(style, model, posed), posed, props))
+    hair = []
+    if subject.hair_style and not any(p.name == "headscarf" for p in props):
+        style = load_style(subject.hair_style)
+        hair.append((style, worn(style, model, posed)))
+    if subject.beard:
+        hair.append(grown(subject, posed, model))
+    return Outfit(props, tuple((style, pressed(vertices, posed, props)) for style, vertices in hair))
 
 
 def merged(meshes: tuple[tuple[Tensor, Tensor], ...]) -> tuple[Tensor, Tensor]:
