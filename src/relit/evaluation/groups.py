@@ -41,6 +41,15 @@ def pairs_of(records: list[dict], network: str) -> Pairs:
     return Pairs(np.array(same), np.array(different))
 
 
+def portrait_pairs(records: list[dict]) -> Pairs:
+    """Of portraits, one a person: every render in its own light against its own photo, and against all other photos."""
+    known = [record["embeddings"] for record in records if record["embeddings"]["own"] is not None]
+    photos, renders = (np.array([one[name] for one in known]) for name in ("photo", "own"))
+    distance = np.linalg.norm(renders[:, None] - photos[None], axis=2)
+    own = np.eye(len(known), dtype=bool)
+    return Pairs(distance[own], distance[~own])
+
+
 def equal_error_rate(pairs: Pairs) -> tuple[float, float]:
     """The rate in [0, 1] at which as many same pairs are rejected as different ones are accepted, and its threshold.
 
@@ -107,7 +116,7 @@ def circumstances(records: list[dict]) -> dict[str, list[dict]]:
     kinds = {
         "soft light": lambda r: not tagged(r, "hard_shadow"),
         "hard shadow": lambda r: tagged(r, "hard_shadow"),
-        "no hair before the face": lambda r: not tagged(r, "hair"),
+        "no hair": lambda r: not tagged(r, "hair"),
         "hair": lambda r: tagged(r, "hair"),
         "something worn": lambda r: tagged(r, "occluder"),
     }

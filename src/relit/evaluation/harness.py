@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -124,7 +125,7 @@ def stamp_of(method: Contender, size: int) -> dict:
 
 
 def kept_lines(path: Path, stamp: dict, truths: dict[str, str]) -> dict[str, dict]:
-    """The records in a file that still hold, by key; others, and a line cut off by an interrupt, are removed.
+    """The records in a file that still hold, by key; others, crashes and a line cut off by an interrupt are removed.
 
     Args:
         stamp: what every record must agree with.
@@ -140,7 +141,7 @@ def kept_lines(path: Path, stamp: dict, truths: dict[str, str]) -> dict[str, dic
         except ValueError:
             continue
         wanted = {**stamp, "truth": truths.get(record.get("key"), record.get("truth"))}
-        if all(record.get(name) == value for name, value in wanted.items()):
+        if all(record.get(name) == value for name, value in wanted.items()) and not record.get("crashed"):
             kept[record["key"]] = record
     if len(kept) < len(lines):
         draft = path.with_suffix(".draft")
@@ -172,6 +173,8 @@ def measure(task: Task) -> dict:
         raise
     except RelitError as error:
         return {**record, "failure": f"{type(error).__name__}: {error}"}
+    except Exception as error:  # a method of the outside may fail in any way; the other photos are judged all the same
+        return {**record, "failure": f"{type(error).__name__}: {error}", "crashed": True}
     case = Case(subject, photos, answer, Target(target, other) if target else None)
     record |= {**cost, **measured(case), "ita_true": _finite(true_ita_deg(case))}
     if answer.head is not None:
@@ -221,14 +224,10 @@ def peak_memory_gb() -> float:
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
 
 
-_opened: dict[Path, TruthSet] = {}
-
-
+@lru_cache(maxsize=2)
 def open_cached(folder: Path) -> TruthSet:
     """The set, hashed once per process."""
-    if folder not in _opened:
-        _opened[folder] = open_testset(folder)
-    return _opened[folder]
+    return open_testset(folder)
 
 
 def _measured(tasks: list[Task], jobs: int) -> Iterator[dict]:

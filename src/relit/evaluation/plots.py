@@ -1,13 +1,11 @@
 """Plots drawn with Pillow: histograms of pairs, bars per skin type, errors on the mean head."""
 
-from pathlib import Path
-
 import numpy as np
 import torch
 from PIL import Image, ImageDraw, ImageFont
 
 from relit.evaluation.evidence import WORST_LEVEL, WORST_MM, heat
-from relit.evaluation.sheets import GROUND, INK, save
+from relit.evaluation.sheets import GROUND, INK, row
 from relit.geometry.camera import look_at_face, project
 from relit.geometry.mesh import vertex_normals
 from relit.models.head import load_head_model
@@ -15,7 +13,7 @@ from relit.render.rasterise import interpolate, rasterise
 
 SCALE = 2  # drawn larger, then reduced
 COLOURS = ((54, 105, 166), (203, 97, 52), (96, 140, 82), (140, 96, 160), (120, 120, 120))
-LEFT, TOP, RIGHT, BOTTOM = 52, 34, 16, 44
+LEFT, TOP, RIGHT, BOTTOM = 52, 50, 16, 44
 
 
 class Axes:
@@ -67,10 +65,9 @@ class Axes:
         self.text((place / SCALE + 4, top / SCALE + 2), words, 10)
 
     def legend(self, names: list[str], colours=COLOURS) -> None:
-        """Names with their colours, at the top right."""
+        """Names with their colours, below the title."""
         for index, name in enumerate(names):
-            y = TOP + 4 + 15 * index
-            x = self._size[0] - RIGHT - 150
+            x, y = LEFT + 190 * index, 30
             self._draw.rectangle([SCALE * v for v in (x, y, x + 10, y + 10)], colours[index])
             self.text((x + 15, y - 1), name, 10)
 
@@ -137,17 +134,10 @@ def on_mean_head(distance_mm: np.ndarray, albedo_error: np.ndarray | None, size:
             at = (uv * len(albedo_error)).astype(int).clip(0, len(albedo_error) - 1)
             skin = seen & (model.part[fragments.triangle.clamp_min(0)] == 0).numpy()
             texels = np.where(skin, albedo_error[at[..., 1], at[..., 0]], np.nan)
-            views.append(_painted(texels, WORST_LEVEL / 2, seen, light))
+            views.append(_painted(texels, WORST_LEVEL, seen, light))
     order = views[::2] + views[1::2] if albedo_error is not None else views
-    words = [f"shape, 0 to {WORST_MM:.0f} mm"] * 2 + [f"albedo, 0 to {WORST_LEVEL / 2:.0f} of 255"] * 2
-    from relit.evaluation.sheets import row
-
+    words = [f"shape, 0 to {WORST_MM:.0f} mm"] * 2 + [f"albedo, 0 to {WORST_LEVEL:.0f} of 255"] * 2
     return row(order, size, words[: len(order)])
-
-
-def write(picture: np.ndarray, path: Path) -> None:
-    """As PNG for flat colours, whatever the folder."""
-    save(picture, path)
 
 
 def _painted(error: np.ndarray, worst: float, seen: np.ndarray, light: np.ndarray) -> np.ndarray:

@@ -72,8 +72,14 @@ def bars(records: list[dict], shapes: list[ShapeRecord], issues: dict | None, co
     return rows
 
 
-def results_page(records: list[dict], shapes: list[ShapeRecord], issues: dict | None, cost: dict, rank_one: float) -> str:
-    """The whole page as Markdown, without dates, paths or machine names."""
+def results_page(records: list[dict], shapes: list[ShapeRecord], issues: dict | None, costs: dict, likeness: str) -> str:
+    """The page up to the sets with known truth, as Markdown, without dates, paths or machine names.
+
+    Args:
+        costs: what bench/fit.py ("fit") and bench/render.py ("render") found.
+        likeness: a paragraph on how well renders tell persons apart.
+    """
+    cost = costs["fit"]
     good = sorted((r for r in records if "failure" not in r), key=lambda record: record["identity_own"])
     lights = ", ".join(LIGHTS)
     yaws = " and ".join(f"{yaw:+d}" for yaw in YAWS_DEG)
@@ -91,8 +97,8 @@ def results_page(records: list[dict], shapes: list[ShapeRecord], issues: dict | 
         "pixel of the photo, and the face is detected anew in each. *Own*: pose, expression and light of the photo. *New*: "
         f"the mean of six renders, the lights {lights} at {yaws} degrees of yaw; *worst* is the worst of the six. A render "
         "in which no face is found counts as 2.\n",
-        f"Among all the photos, the nearest one to a render is the right one in {rank_one:.0%} of cases. "
         "Different people in this set lie at 0.42 to 1.1 from each other, photo to photo.\n",
+        likeness,
         table(
             ["portrait", "own", "new", "worst", "landmarks %", "ITA", "seconds", "GB"],
             [
@@ -107,7 +113,7 @@ def results_page(records: list[dict], shapes: list[ShapeRecord], issues: dict | 
     failed = [[r["name"], r["failure"]] for r in records if "failure" in r]
     if failed:
         parts += ["Not fitted:\n", table(["portrait", "why"], failed)]
-    parts += _fairness(good) + _shapes(shapes) + _cost(cost)
+    parts += _fairness(good) + _shapes(shapes) + _cost(cost) + _render_cost(costs.get("render"))
     return "\n".join(parts)
 
 
@@ -156,4 +162,24 @@ def _cost(cost: dict) -> list[str]:
         f"`bench/fit.py`, the NASA portrait of scikit-image, {cost['size']} x {cost['size']} maps, two cores; peak memory "
         f"{cost['peak_rss_gb']:.1f} GB. Cold includes loading and compiling.\n",
         table(["stage", "cold s", "warm s", "share"], rows),
+    ]
+
+
+def _render_cost(found: dict | None) -> list[str]:
+    """The differentiable render beside Mitsuba's, where that was installed."""
+    if found is None:
+        return []
+    rows = [["relit", found["relit"]["forward_ms"], found["relit"]["both_ms"]]]
+    if found["mitsuba"]:
+        name = f"Mitsuba 3 prb, {found['mitsuba']['samples']} samples"
+        rows.append([name, found["mitsuba"]["forward_ms"], found["mitsuba"]["both_ms"]])
+    missing = "" if found["mitsuba"] else " Mitsuba with LLVM was not there, so only relit's part was measured."
+    size, busy = found["size_px"], found.get("load")
+    load = f", while the machine had a load of {busy}" if busy is not None else ""
+    return [
+        f"`bench/render.py`: the render that the fit differentiates, {size} x {size}, {found['vertices']:,} vertices, "
+        f"{found['threads']} threads{load}; median milliseconds.{missing} The two do different work: relit shades with "
+        "prefiltered light and precomputed transfer, without noise; Mitsuba traces paths, and its silhouettes carry no "
+        "gradient.\n",
+        table(["renderer", "forward ms", "forward + backward ms"], rows),
     ]

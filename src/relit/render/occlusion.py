@@ -68,7 +68,8 @@ def transfer_at(
     asked = cosine > 0.02 if traced is None else (cosine > 0.02) & traced.cpu()[:, None]
     passed = torch.ones_like(cosine)
     for vertices, triangles, opacity in occluders:
-        passed -= passed * opacity * hidden(points + RAY_START_M * normals, directions, asked, vertices, triangles)
+        met = hidden(points + RAY_START_M * normals, directions, asked & (passed > 0), vertices, triangles)
+        passed -= passed * opacity * met
     lost = (1 - passed) * cosine.clamp_min(0) * (4 * math.pi / rays)
     return sh_basis(normals) * cosine_lobe()[BAND] - lost @ sh_basis(directions)
 

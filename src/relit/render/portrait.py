@@ -13,7 +13,7 @@ from relit.geometry.camera import camera_centre, project, scaled
 from relit.geometry.mesh import vertex_normals, vertex_tangents
 from relit.models.head import PARTS, HeadModel, load_head_model, posed_vertices
 from relit.render.eye_light import EYES, at_eye, eye_transfer, lash_shade, posed_eye_centres, with_wet_edges
-from relit.render.occlusion import ambient_occlusion, light_transfer, open_direction
+from relit.render.occlusion import DIRECTIONS, ambient_occlusion, light_transfer, open_direction
 from relit.render.rasterise import Fragments, antialias, covered, interpolate, rasterise, sample
 from relit.render.scatter import scatter
 from relit.render.shade import Surface, shade
@@ -73,12 +73,14 @@ def render_posed(
     lighting: Lighting,
     supersample: int = 2,
     casters: tuple[Float[Tensor, "N 3"], Int[Tensor, "T 3"]] | None = None,
+    rays: int = DIRECTIONS,
 ) -> Float[Tensor, "H W 4"]:
     """As `render_head`, of posed vertices.
 
     Args:
         transfer: what each vertex sees of the light, from `light_transfer` with `bounce_albedo` 0.
         casters: mesh that throws the shadows of directional lights; default the head alone.
+        rays: per point of the eyeballs.
     """
     with torch.no_grad():
         model = load_head_model()
@@ -89,7 +91,7 @@ def render_posed(
         picture = torch.zeros(*seen.shape, 4)
         if seen.any():
             throwing = casters or (vertices, model.triangles)
-            surface, part = _surface(model, maps, (vertices, transfer, throwing), pixels, fragments, fine, lighting)
+            surface, part = _surface(model, maps, (vertices, transfer, throwing, rays), pixels, fragments, fine, lighting)
             irradiance, specular = shade(surface, lighting)
             spread = torch.zeros(*seen.shape, 3)
             spread[seen] = irradiance
@@ -117,15 +119,15 @@ def tonemap_srgb(linear: Float[Tensor, "*batch 3"], exposure: float = 1.0) -> Fl
 def _surface(
     model: HeadModel,
     maps: ReflectanceMaps,
-    posed: tuple[Tensor, Tensor, tuple[Tensor, Tensor]],
+    posed: tuple[Tensor, Tensor, tuple[Tensor, Tensor], int],
     pixels: Tensor,
     fragments: Fragments,
     camera: Camera,
     lighting: Lighting,
 ) -> tuple[Surface, Tensor]:
-    """What every covered pixel sees, in reading order, and its index into PARTS; `posed` is vertices, transfer, casters."""
-    vertices, transfer, casters = posed
-    centres, eyes = _eyes(_bytes(vertices), model)
+    """What every covered pixel sees, in reading order, and its index into PARTS; `posed`: vertices, transfer, casters, rays."""
+    vertices, transfer, casters, rays = posed
+    centres, eyes = _eyes(_bytes(vertices), model, rays)
     transfer = with_wet_edges(model, transfer, eyes, vertices, centres)
     normals = vertex_normals(vertices, model.triangles)
     of_vertex = torch.cat([vertices, normals, _light(transfer, lighting)], 1)
@@ -177,11 +179,11 @@ def _transfer(vertices: bytes, model: HeadModel) -> Tensor:
 
 
 @lru_cache(maxsize=4)
-def _eyes(vertices: bytes, model: HeadModel) -> tuple[Tensor, Tensor]:
+def _eyes(vertices: bytes, model: HeadModel, rays: int) -> tuple[Tensor, Tensor]:
     """The eyeballs' centres and what they see of the light; remembered, too."""
     points = _points(vertices)
     centres = posed_eye_centres(model, points)
-    return centres, eye_transfer(model, points, centres)
+    return centres, eye_transfer(model, points, centres, rays)
 
 
 def _points(vertices: bytes) -> Tensor:

@@ -6,32 +6,17 @@ Each panorama becomes a light (harmonics and a few directional lights) and a sma
 import argparse
 from pathlib import Path
 
-import cv2
-import numpy as np
-import torch
 from safetensors.torch import save_file
 
-from relit.appearance.lighting import exposed, lighting_from_equirect, read_equirect
 from relit.models.registry import assets_folder, record
-from relit.synth.light import BACKDROP_PEAK, BACKDROP_ROWS, luminance_at_front
-
-QUALITY = 80
+from relit.synth.panoramas import panorama_tensors
 
 
 def build_scenes(folder: Path, output: Path) -> dict[str, float]:
     """Writes all panoramas of a folder as scenes and returns figures about them."""
     tensors = {}
     for path in sorted(folder.glob("*.hdr")):
-        panorama = read_equirect(path)
-        raw = lighting_from_equirect(panorama, max_directional=3)
-        light = exposed(raw)
-        for field in ("sh", "directions", "irradiance"):
-            tensors[f"{path.stem}.{field}"] = getattr(light, field).float().contiguous()
-        scale = luminance_at_front(light) / luminance_at_front(raw)
-        small = cv2.resize(panorama.numpy() * scale, (2 * BACKDROP_ROWS, BACKDROP_ROWS), interpolation=cv2.INTER_AREA)
-        code = np.round(255 * (np.clip(small, 0, BACKDROP_PEAK) / BACKDROP_PEAK) ** (1 / 3)).astype(np.uint8)
-        coded = cv2.imencode(".webp", code[..., ::-1], [cv2.IMWRITE_WEBP_QUALITY, QUALITY])[1]
-        tensors[f"{path.stem}.backdrop"] = torch.from_numpy(coded.ravel().copy())
+        tensors |= {f"{path.stem}.{field}": value for field, value in panorama_tensors(path).items()}
     save_file(tensors, output)
     output.chmod(0o644)
     return {"panoramas": len(tensors) // 4}

@@ -23,6 +23,8 @@ LEAST_GAP_M = 0.004  # from the skin below
 F0, ROUGHNESS = 0.046, 0.42  # keratin, refractive index 1.55
 _ROOT_SHADE = 0.35  # light that reaches hair next to the skin, against the outermost
 _DEPTH_M = 0.03  # over which it rises
+OPACITY, _DENSE = 0.85, 0.9  # of hair in the way of light, and mean coverage from which a triangle counts
+_INNER = np.array([(1, 1, 1), (4, 1, 1), (1, 4, 1), (1, 1, 4)]) / np.array([[3], [6], [6], [6]])  # points of a triangle
 _SHADE_M = 0.012  # how far hair dims the skin beside it
 
 
@@ -35,6 +37,8 @@ class Style:
     triangles: np.ndarray  # (T, 3)
     bound: Tensor  # (H, BOUND_TO) head vertices
     texture: np.ndarray  # (S, S, 2) brightness about 1, and coverage
+    dense: Tensor  # (D, 3) the triangles that are mostly covered: these throw shadows
+    lift: Tensor | None = None  # (H,) [0, 1] from the root to the tip; without it, by the distance from the middle
 
 
 @lru_cache(maxsize=1)
@@ -48,12 +52,17 @@ def load_style(name: str) -> Style:
     """A shipped style."""
     data = load_tensors("hair")
     picture = cv2.imdecode(data[f"{name}.texture"].numpy(), cv2.IMREAD_UNCHANGED).astype(np.float32)
+    texture = np.ascontiguousarray(np.dstack([picture[..., 0] / 128, picture[..., 3] / 255]))
+    uv, triangles = data[f"{name}.uv"].float().numpy(), data[f"{name}.triangles"].long()
+    inner = np.einsum("kc,tcd->tkd", _INNER, uv[triangles.numpy()]) * texture.shape[1::-1]
+    column, row = (inner[..., axis].astype(int).clip(0, texture.shape[1 - axis] - 1) for axis in (0, 1))
     return Style(
         points=data[f"{name}.points"].float(),
-        uv=data[f"{name}.uv"].float().numpy(),
-        triangles=data[f"{name}.triangles"].long().numpy(),
+        uv=uv,
+        triangles=triangles.numpy(),
         bound=data[f"{name}.bound"].long(),
-        texture=np.ascontiguousarray(np.dstack([picture[..., 0] / 128, picture[..., 3] / 255])),
+        texture=texture,
+        dense=triangles[torch.from_numpy(texture[row, column, 1].mean(1) > _DENSE)],
     )
 
 
@@ -98,8 +107,9 @@ def drawn_hair(
         diffuse = diffuse + cosine * power / np.pi
         half = normalize(direction + towards, dim=1)
         gloss = gloss + F0 * cosine * power * 0.7 * (normals * half).sum(1, keepdim=True).clamp_min(0) ** 30
-    lift = (vertices - vertices.mean(0)).norm(dim=1)
-    shade = _ROOT_SHADE + (1 - _ROOT_SHADE) * ((lift - lift.quantile(0.1)) / _DEPTH_M).clamp(0, 1)[:, None]
+    far = (vertices - vertices.mean(0)).norm(dim=1)
+    lift = ((far - far.quantile(0.1)) / _DEPTH_M).clamp(0, 1) if style.lift is None else style.lift
+    shade = _ROOT_SHADE + (1 - _ROOT_SHADE) * lift[:, None]
     strand = torch.from_numpy(np.asarray(colour, np.float32))
     # light that crosses several strands is coloured twice
     radiance = torch.cat([diffuse * strand * (0.8 + 0.6 * strand**0.5) * shade, gloss * shade], 1)
@@ -117,7 +127,7 @@ def over_head(head: np.ndarray, hair: np.ndarray, camera: Camera) -> np.ndarray:
     coverage = hair[..., 3:]
     reach = max(1.0, _SHADE_M * float(camera.focal_px) / float(camera.camera_from_head[2, 3]))
     beside = cv2.GaussianBlur(coverage, (0, 0), reach)[..., None]
-    shaded = np.concatenate([head[..., :3] * (1 - 0.45 * beside), head[..., 3:]], -1)
+    shaded = np.concatenate([head[..., :3] * (1 - 0.2 * beside), head[..., 3:]], -1)
     return (shaded * (1 - coverage) + hair).astype(np.float32)
 
 

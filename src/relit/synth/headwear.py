@@ -190,3 +190,61 @@ def mask(wearer: Wearer, subject: Subject, rng: np.random.Generator) -> tuple[Pr
         prop("mask", (points.reshape(-1, 3), sheet_triangles(rows, columns)), colours[rng.integers(len(colours))], 0.8),
         prop("mask:loops", (wearer.outside(vertices, 0.0), triangles), (0.75, 0.75, 0.74), 0.8),
     )
+
+
+def headscarf(wearer: Wearer, subject: Subject, rng: np.random.Generator) -> tuple[Prop, ...]:
+    """Cloth about head, neck and shoulders that leaves the face open."""
+    colour = _cloth(rng)
+    vertices, triangles = joined(_hood(wearer, rng), _cape(wearer, rng))
+    return (prop("headscarf", (wearer.outside(vertices, 1e-3), triangles), colour, 0.75),)
+
+
+def _hood(wearer: Wearer, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """The part about the head: from an oval on the face back over the crown and under the chin."""
+    columns, rows = 144, 56
+    centre = wearer.carried(np.array([[0.0, 0.01, -0.005]]))[0]
+    oval = wearer.landmarks[wearer.model.oval_landmarks.numpy()]
+    oval = curve(np.concatenate([oval, oval[:1]]), columns + 1)[:-1]
+    middle = oval.mean(0)
+    up = (oval[:, 1] - middle[1]) / np.abs(oval[:, 1] - middle[1]).max()
+    low, high = rng.uniform(0.0, 0.006), rng.uniform(-0.008, 0.004)
+    edge = middle + (oval - middle) * np.where(up > 0, 1 + high / 0.085, 1 + low / 0.085)[:, None] * [0.95, 1, 1]
+    start, back = unit(edge - centre), unit(np.array([0, -0.2, -1.0]))
+    whole = np.arccos(np.clip(start @ back, -1, 1))
+    share = np.linspace(0, 1, rows)[:, None] ** 1.25 * 0.985
+    turn = lambda part: (np.sin(part * whole) / np.sin(whole))[..., None]  # noqa: E731
+    rays = unit(turn(1 - share) * start + turn(share) * back)
+    skin = np.clip(wearer.radius(centre, rays), 0.03, 0.125)
+    cloth = draped(skin + 0.001, closed=True)
+    phase = rng.uniform(0, 6, 3)
+    around = np.arange(columns) * 2 * np.pi / columns
+    waves = zip((6, 11, 17), (0.0016, 0.0012, 0.0007), phase, strict=True)
+    folds = sum(size * np.sin(count * around + 9 * share + at) for count, size, at in waves)
+    rising = np.clip(14 * share, 0, 1) ** 0.5
+    cloth = cloth + rising * (0.0045 + folds * (0.6 + 1.2 * np.clip(-up, 0, 1)) * np.clip(5 * share, 0, 1))
+    points = centre + cloth[..., None] * rays
+    return points.reshape(-1, 3), sheet_triangles(rows, columns, closed=True)[:, ::-1]
+
+
+def _cape(wearer: Wearer, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """The part about neck and shoulders."""
+    columns, rows = 144, 44
+    axis = wearer.carried(np.array([[0.0, -0.1, -0.01]]))[0]
+    around = np.arange(columns) * 2 * np.pi / columns
+    flat = np.stack([np.sin(around), np.zeros(columns), np.cos(around)], -1)
+    chin = wearer.landmarks[_CHIN, 1]
+    share = np.linspace(0, 1, rows)[:, None]
+    height = chin + 0.012 + share * (-0.2 - chin)
+    start = axis * [1, 0, 1] + height[..., None] * [0, 1.0, 0] + np.zeros((rows, columns, 1))
+    far = start + 0.4 * flat
+    rays = np.broadcast_to(-flat, far.shape)
+    skin = 0.4 - wearer.reach(far.reshape(-1, 3), rays.reshape(-1, 3)).reshape(rows, columns)
+    skin = np.where(np.isfinite(skin), skin, 0.05).clip(0.05, 0.2)
+    skin[height[:, 0] > chin - 0.03] = np.minimum(skin[height[:, 0] > chin - 0.03], 0.062)
+    cloth = draped(skin + 0.004, closed=True)
+    phase = rng.uniform(0, 6, 3)
+    waves = zip((4, 9, 15), (0.004, 0.003, 0.0015), phase, strict=True)
+    folds = sum(size * np.sin(count * around + 5 * share + at) for count, size, at in waves)
+    cloth = cloth + np.maximum(0.006 + folds * (0.3 + share), 0.002)
+    points = start + cloth[..., None] * flat
+    return points.reshape(-1, 3), sheet_triangles(rows, columns, closed=True)

@@ -2,9 +2,7 @@
 
 import math
 from dataclasses import dataclass, replace
-from functools import lru_cache
 
-import cv2
 import numpy as np
 import torch
 from torch import Tensor
@@ -12,12 +10,9 @@ from torch import Tensor
 from relit.appearance.harmonics import BAND, COEFFICIENTS, DEGREE
 from relit.appearance.lighting import LUMINANCE, diffuse_irradiance, exposed, rotate_lighting, sh_basis, uniform_lighting
 from relit.geometry.transforms import rotation_from_yaw_pitch
-from relit.models.registry import load_tensors
-from relit.synth.split import TEST_LIGHTS, of_split
+from relit.synth.panoramas import BACKDROP_ROWS, backdrop, luminance_at_front, panorama_names, stored_lighting
 from relit.types import Lighting
 
-BACKDROP_ROWS = 96
-BACKDROP_PEAK = 4.0  # radiance after exposure that the brightest code stands for
 KINDS = {"panorama": 0.44, "mixed": 0.10, "sun": 0.14, "window": 0.12, "flash": 0.06, "ring": 0.04, "coloured": 0.10}
 SUN_RAD, FLASH_RAD = math.radians(0.265), math.radians(0.5)  # the flash: 8 mm across at half a metre
 POINT_RAD = math.radians(2.0)  # lamps up to this radius are directional lights
@@ -54,45 +49,28 @@ class Scene:
     lamps: tuple[Lamp, ...]
 
 
-@lru_cache(maxsize=1)
-def _stored() -> dict[str, Tensor]:
-    return load_tensors("scenes")
-
-
-@lru_cache(maxsize=2)
-def panorama_names(split: str) -> tuple[str, ...]:
-    """The panoramas of a split."""
-    return tuple(of_split(sorted({key.split(".")[0] for key in _stored()}), split, TEST_LIGHTS))
-
-
-def stored_lighting(name: str) -> Lighting:
-    """The light of a panorama as it is stored."""
-    return Lighting(*(_stored()[f"{name}.{field}"] for field in ("sh", "directions", "irradiance")))
-
-
-def luminance_at_front(lighting: Lighting) -> float:
-    """Mean irradiance (luminance) on surfaces that face the camera's half, relative to any exposure."""
-    normals = torch.nn.functional.normalize(torch.tensor([[0, 0, 1.0], [0.6, 0, 1], [-0.6, 0, 1], [0, 0.5, 1]]), dim=1)
-    total = diffuse_irradiance(lighting.sh, normals).clamp_min(0)
-    total = total + (normals @ lighting.directions.T).clamp_min(0) @ lighting.irradiance
-    return float((total @ LUMINANCE).mean().clamp_min(1e-6))
-
-
-def draw_scene(split: str, towards_camera: np.ndarray, rng: np.random.Generator, kind: str | None = None) -> Scene:
+def draw_scene(
+    split: str,
+    towards_camera: np.ndarray,
+    rng: np.random.Generator,
+    kind: str | None = None,
+    folders: tuple[str, ...] = (),
+) -> Scene:
     """A scene.
 
     Args:
         towards_camera: (3,) unit, in the head frame: where flashes come from.
         kind: of KINDS; default a random one.
+        folders: with further panoramas, for the training split.
     """
     kind = kind or str(rng.choice(list(KINDS), p=np.array(list(KINDS.values()))))
-    layers, lighting, backdrop = _panoramas(split, 2 if kind == "mixed" else 1, rng)
+    layers, lighting, behind = _panoramas(panorama_names(split, folders), 2 if kind == "mixed" else 1, folders, rng)
     kept, lamps = 1.0, ()
     made = {"sun": _sun, "window": _window, "flash": _flash, "ring": _ring, "coloured": _coloured}.get(kind)
     if made is not None:
         lamps, kept = made(torch.from_numpy(np.asarray(towards_camera, np.float32)), rng)
         lighting = _sum(_scaled(lighting, kept), _lighting_of(lamps))
-        backdrop = backdrop * kept
+        behind = behind * kept
     before = luminance_at_front(lighting)
     lighting = exposed(lighting)
     gain = luminance_at_front(lighting) / before
@@ -100,7 +78,7 @@ def draw_scene(split: str, towards_camera: np.ndarray, rng: np.random.Generator,
         kind=kind,
         names=tuple(layer.name for layer in layers),
         lighting=lighting,
-        backdrop=backdrop * gain,
+        backdrop=behind * gain,
         layers=tuple(replace(layer, gain=layer.gain * kept * gain) for layer in layers),
         lamps=tuple(replace(lamp, irradiance=lamp.irradiance * gain) for lamp in lamps),
     )
@@ -133,14 +111,16 @@ def _lighting_of(lamps: tuple[Lamp, ...]) -> Lighting:
     return Lighting(sh, stacked([p.direction for p in points]), stacked([p.irradiance for p in points]))
 
 
-def _panoramas(split: str, count: int, rng: np.random.Generator) -> tuple[tuple[Layer, ...], Lighting, np.ndarray]:
+def _panoramas(
+    names: tuple[str, ...], count: int, folders: tuple[str, ...], rng: np.random.Generator
+) -> tuple[tuple[Layer, ...], Lighting, np.ndarray]:
     """One panorama or the mix of several, each turned about the vertical, brightness and white balance varied."""
-    chosen = tuple(str(name) for name in rng.choice(panorama_names(split), count, replace=False))
+    chosen = tuple(str(name) for name in rng.choice(names, count, replace=False))
     share = rng.dirichlet(np.full(count, 2.0))
-    total, backdrop = _scaled(uniform_lighting(), 0.0), np.zeros((BACKDROP_ROWS, 2 * BACKDROP_ROWS, 3), np.float32)
+    total, behind = _scaled(uniform_lighting(), 0.0), np.zeros((BACKDROP_ROWS, 2 * BACKDROP_ROWS, 3), np.float32)
     layers = []
     for name, weight in zip(chosen, share, strict=True):
-        stored = stored_lighting(name)
+        stored = stored_lighting(name, folders)
         light, azimuth, rotation = stored, 0.0, torch.eye(3)
         for _ in range(4):  # turned until some of the light comes from the front
             azimuth = rng.uniform(-math.pi, math.pi)
@@ -148,14 +128,13 @@ def _panoramas(split: str, count: int, rng: np.random.Generator) -> tuple[tuple[
             light = rotate_lighting(stored, rotation)
             if luminance_at_front(light) > _DARKEST_FRONT * float(stored.sh[0] @ LUMINANCE):
                 break
-        picture = cv2.imdecode(_stored()[f"{name}.backdrop"].numpy(), cv2.IMREAD_COLOR)[..., ::-1] / np.float32(255)
-        turned = np.roll(picture**3 * BACKDROP_PEAK, -round(azimuth / (2 * math.pi) * 2 * BACKDROP_ROWS), axis=1)
-        total, backdrop = _sum(total, _scaled(light, float(weight))), backdrop + weight * turned
+        turned = np.roll(backdrop(name, folders), -round(azimuth / (2 * math.pi) * 2 * BACKDROP_ROWS), axis=1)
+        total, behind = _sum(total, _scaled(light, float(weight))), behind + weight * turned
         layers.append(Layer(name, rotation, torch.tensor(float(weight))))
     tint = _temperature_tint(rng.normal(0, 0.5))
     balanced = _neutral(total) ** -float(rng.uniform(0.3, 1.0)) * tint  # a camera takes most of the tint out
     layers = tuple(replace(layer, gain=layer.gain * balanced) for layer in layers)
-    return layers, _scaled(total, balanced), backdrop.astype(np.float32) * balanced.numpy()
+    return layers, _scaled(total, balanced), behind.astype(np.float32) * balanced.numpy()
 
 
 def _neutral(lighting: Lighting) -> Tensor:

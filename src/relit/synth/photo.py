@@ -17,12 +17,11 @@ from relit.render.rasterise import interpolate, rasterise, sample
 from relit.synth.camera import Shot, camera_of, developed
 from relit.synth.garment import dressed
 from relit.synth.geometry import Posed
-from relit.synth.hair_cards import drawn_hair, load_style, over_head, worn
+from relit.synth.hair_cards import drawn_hair, over_head
 from relit.synth.layout import layout
 from relit.synth.light import Scene
-from relit.synth.solids import Prop
 from relit.synth.subject import Subject
-from relit.synth.worn import casters, drawn_props, pressed
+from relit.synth.worn import Outfit, drawn_props
 from relit.types import Camera, ReflectanceMaps
 
 PHOTO_PX = 512
@@ -30,6 +29,7 @@ OVERSAMPLED = 1.375  # along each edge; silhouettes are smoothed besides
 GARMENT = len(PARTS) + 1
 _LABEL_SIZE = 512
 _FAR_M = 100.0
+_EYE_RAYS = 128
 _GARMENT = 50  # purpose of random numbers
 
 
@@ -52,7 +52,7 @@ class Photograph:
 def photograph(
     subject: Subject,
     posed: Posed,
-    props: tuple[Prop, ...],
+    outfit: Outfit,
     maps: ReflectanceMaps,
     scene: Scene,
     shot: Shot,
@@ -64,20 +64,19 @@ def photograph(
     camera = camera_of(shot, (size, size))
     fine = scaled(camera, OVERSAMPLED)
     maps, cloth = dressed(maps, subject.rng(_GARMENT))
-    rgba = render_posed(maps, posed.vertices, posed.transfer, fine, scene.lighting, 1, casters(posed, model, props)).numpy()
+    throwing = outfit.casters(posed, model)
+    rgba = render_posed(maps, posed.vertices, posed.transfer, fine, scene.lighting, 1, throwing, _EYE_RAYS).numpy()
     depth = rasterise(project(fine, posed.vertices), model.triangles, fine.size_px).depth
-    solid, clear = drawn_props(props, posed, model, fine, scene.lighting)
+    solid, clear = drawn_props(outfit, posed, model, fine, scene.lighting)
     hair, occluder = np.zeros(rgba.shape[:2], np.float32), np.zeros(rgba.shape[:2], np.float32)
     for layer in solid:
         rgba, occluder, depth = layer.over(rgba, occluder, depth)
-    if subject.hair_style:
-        style = load_style(subject.hair_style)
-        place = pressed(worn(style, model, posed), posed, props)
+    for style, place in outfit.hair:
         # at a silhouette hair fills what the head leaves of the pixel
         behind = torch.from_numpy(cv2.dilate(depth.clamp_max(_FAR_M).numpy(), np.ones((3, 3), np.uint8)))
         strands = drawn_hair(style, place, subject.hair_colour, fine, scene.lighting, behind)
-        rgba, hair = over_head(rgba, strands, fine), strands[..., 3]
-        occluder = occluder * (1 - hair)
+        rgba = over_head(rgba, strands, fine)
+        hair, occluder = 1 - (1 - hair) * (1 - strands[..., 3]), occluder * (1 - strands[..., 3])
     for layer in clear:
         rgba, occluder, _ = layer.over(rgba, occluder, depth)
     rgba, hair, occluder = (cv2.resize(x, (size, size), interpolation=cv2.INTER_AREA) for x in (rgba, hair, occluder))

@@ -3,15 +3,15 @@
 import numpy as np
 
 from relit.models.head import HeadModel
-from relit.synth import eyewear, headwear
+from relit.synth import eyewear, headwear, held
 from relit.synth.geometry import Posed
 from relit.synth.solids import Prop
 from relit.synth.subject import Subject
 from relit.synth.wearer import Wearer
 
 WORN = 0.27  # share of subjects that wear something
-KINDS = ("glasses", "hat", "mask")
-_SHARES = (0.55, 0.28, 0.17)
+KINDS = ("glasses", "hat", "mask", "headscarf", "microphone", "hand")
+_SHARES = (0.40, 0.20, 0.11, 0.13, 0.08, 0.08)
 
 
 def draw_props(subject: Subject, posed: Posed, model: HeadModel, rng: np.random.Generator) -> tuple[Prop, ...]:
@@ -24,6 +24,8 @@ def draw_props(subject: Subject, posed: Posed, model: HeadModel, rng: np.random.
     if rng.random() >= WORN:
         return ()
     kind = str(rng.choice(KINDS, p=_SHARES))
+    if kind == "headscarf" and subject.marks.shave_shadow:
+        kind = "hat"
     return props_of(kind, subject, posed, model, rng)
 
 
@@ -37,5 +39,8 @@ def props_of(kind: str, subject: Subject, posed: Posed, model: HeadModel, rng: n
         "glasses": eyewear.glasses,
         "hat": headwear.hat,
         "mask": headwear.mask,
+        "headscarf": headwear.headscarf,
+        "microphone": held.microphone,
+        "hand": held.hand,
     }[kind]
     return make(Wearer(posed, model), subject, rng)

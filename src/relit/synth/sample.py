@@ -15,26 +15,25 @@ from relit.models.skin import tone_colour
 from relit.synth.camera import Shot, camera_of, draw_shot, towards_camera
 from relit.synth.geometry import RAYS, Posed, occluded, placed
 from relit.synth.light import Scene, draw_scene
+from relit.synth.panoramas import panorama_names
 from relit.synth.photo import PHOTO_PX, Photograph, photograph
-from relit.synth.props import draw_props
 from relit.synth.skin import maps_of
-from relit.synth.solids import Prop
 from relit.synth.split import check_split
 from relit.synth.subject import Subject, draw_subject, record_of
 from relit.synth.uv_pair import LitTexture, baked_occlusion, light_texture, photographed
-from relit.synth.worn import occluders
+from relit.synth.worn import Outfit, draw_outfit
 from relit.types import ReflectanceMaps
 
 KINDS = ("uv", "photo")
-PHOTO_MAPS = 768  # size of the maps that a photo is rendered from
-_SHOT, _SCENE, _DEVELOP, _PROPS = 40, 41, 42, 43  # purposes of random numbers
+PHOTO_MAPS = 704  # size of the maps that a photo is rendered from
+_SHOT, _SCENE, _DEVELOP, _OUTFIT = 40, 41, 42, 43  # purposes of random numbers
 F0_SCALE, MICRON_ZERO, POSITION_ORIGIN_M, POSITION_SPAN_M, DEPTH_SPAN_M = 0.08, 32768, -0.25, 0.5, 4.0
 # Run lengths and one fixed filter: half the time of the default, a few per cent larger.
 _PNG = [cv2.IMWRITE_PNG_COMPRESSION, 1, cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE]
 if hasattr(cv2, "IMWRITE_PNG_FILTER"):  # OpenCV 4.11 and later
     _PNG += [cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_SUB]
 _POSITION_STEP = 16  # 0.12 mm: finer digits would double the file
-PHOTO_RAYS = 128
+PHOTO_RAYS = 96
 # How each file of a sample is coded; written beside the data.
 CODING = {
     "lit.png": "sRGB, the lit texture as photographed",
@@ -79,12 +78,13 @@ class Order:
     size: int = 512  # of the maps that are written
     shard_size: int = 128
     skins: tuple[str, ...] = ()  # folders of further skins
+    lights: tuple[str, ...] = ()  # folders of further panoramas
 
     def check(self) -> None:
         """Refuses what cannot be made.
 
         Raises:
-            InputError: names the field and what is allowed.
+            InputError: names the field and what is allowed, or the file that is no panorama.
         """
         check_split(self.split)
         if self.kind not in KINDS:
@@ -97,6 +97,7 @@ class Order:
         ):
             if not low <= value <= high:
                 raise InputError(f"the {name} must be from {low} to {high}, got {value}")
+        panorama_names(self.split, self.lights)  # reads them
 
 
 def make_sample(order: Order, index: int) -> dict[str, bytes]:
@@ -105,21 +106,21 @@ def make_sample(order: Order, index: int) -> dict[str, bytes]:
     rays, inside = (RAYS, False) if order.kind == "uv" else (PHOTO_RAYS, True)
     model = load_head_model()
     posed = placed(subject, model)
-    props = draw_props(subject, posed, model, subject.rng(_PROPS))
-    posed = occluded(posed, model, occluders(props), rays, inside)
+    outfit = draw_outfit(subject, posed, model, subject.rng(_OUTFIT))
+    posed = occluded(posed, model, outfit.occluders(), rays, inside)
     shot = draw_shot(subject.rng(_SHOT), float(luminance(tone_colour(torch.from_numpy(subject.tone)))))
-    scene = draw_scene(order.split, towards_camera(shot), subject.rng(_SCENE))
+    scene = draw_scene(order.split, towards_camera(shot), subject.rng(_SCENE), folders=order.lights)
     size = order.size if order.kind == "uv" else max(PHOTO_MAPS, order.size)
     maps = maps_of(subject, size, baked_occlusion(posed, size), order.skins)
     if order.kind == "uv":
-        lit = light_texture(posed, maps, scene.lighting, shot, props)
+        lit = light_texture(posed, maps, scene.lighting, shot, outfit)
         files = _uv_files(lit, photographed(lit, shot, subject.rng(_DEVELOP)))
         camera_px = order.size
     else:
-        files = _photo_files(photograph(subject, posed, props, maps, scene, shot, subject.rng(_DEVELOP)), shot)
+        files = _photo_files(photograph(subject, posed, outfit, maps, scene, shot, subject.rng(_DEVELOP)), shot)
         camera_px = PHOTO_PX
     files |= _map_files(maps, order.size)
-    files["json"] = json.dumps(_facts(subject, posed, shot, scene, camera_px, props), separators=(",", ":")).encode()
+    files["json"] = json.dumps(_facts(subject, posed, shot, scene, camera_px, outfit), separators=(",", ":")).encode()
     return {name: files[name] for name in FILES[order.kind]}
 
 
@@ -170,7 +171,7 @@ def _map_files(maps: ReflectanceMaps, size: int) -> dict[str, bytes]:
     }
 
 
-def _facts(subject: Subject, posed: Posed, shot: Shot, scene: Scene, camera_px: int, props: tuple[Prop, ...]) -> dict:
+def _facts(subject: Subject, posed: Posed, shot: Shot, scene: Scene, camera_px: int, outfit: Outfit) -> dict:
     from relit.geometry.camera import project
 
     camera = camera_of(shot, (camera_px, camera_px))
@@ -179,7 +180,7 @@ def _facts(subject: Subject, posed: Posed, shot: Shot, scene: Scene, camera_px: 
     return {
         "subject": record_of(subject),
         "shot": shot.record(),
-        "props": [p.name for p in props],
+        "props": [p.name for p in outfit.props],
         "light": {
             "kind": scene.kind,
             "panoramas": list(scene.names),

@@ -1,7 +1,7 @@
 """The subject: one frozen record that says everything about a synthetic person, drawn from a seed."""
 
 import json
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import torch
@@ -9,6 +9,7 @@ import torch
 from relit.appearance.colour import typology_angle_deg
 from relit.models.head import HeadModel, load_head_model, neutral_vertices
 from relit.models.skin import TONE_NAMES, load_skin_model, tone_colour
+from relit.synth.ageing import aged
 from relit.synth.expressions import draw_expression, draw_gaze
 from relit.synth.split import stream
 
@@ -71,7 +72,7 @@ class Subject:
     split: str
     seed: int
     index: int
-    identity: np.ndarray  # (K,) in standard deviations of the head model
+    identity: np.ndarray  # (K,) in standard deviations of the head model; what age it shows gives way to `age_years`
     asymmetry: float  # factor on what differs between the two sides
     expression: np.ndarray  # (52,)
     gaze_rad: np.ndarray  # (2, 2)
@@ -83,6 +84,8 @@ class Subject:
     iris_colour: np.ndarray  # (3,) linear
     lipstick_colour: np.ndarray  # (3,) linear
     hair_style: str  # of relit.synth.hair_cards, worn in photographs; empty where the head is cropped or bald
+    beard: str  # full, goatee or moustache, of strands; empty where it is shaved or stubble
+    beard_mm: float  # length of its longest strands
     marks: Marks
 
     def rng(self, purpose: int) -> np.random.Generator:
@@ -98,6 +101,7 @@ def draw_subject(seed: int, index: int, split: str = "train") -> Subject:
     ita = float(rng.uniform(*ITA_DEG))
     tone = _tone_of(ita, rng)
     model, head = load_skin_model(), load_head_model()
+    beard, length = _beard(bearded, stream(split, seed, index, 7))
     features = rng.standard_normal(len(model.names) - len(TONE_NAMES)) * 0.85
     return Subject(
         split=split,
@@ -114,17 +118,20 @@ def draw_subject(seed: int, index: int, split: str = "train") -> Subject:
         hair_colour=_hair_colour(age, ita, rng),
         iris_colour=_iris_colour(ita, rng),
         lipstick_colour=_lipstick(rng),
-        marks=_draw_marks(age, ita, bearded, rng),
+        marks=_rooted(_draw_marks(age, ita, bearded, rng), beard),
+        beard=beard,
+        beard_mm=length,
         hair_style=str(rng.choice(_STYLES[bearded])) if rng.random() < _HAIRY else "",
     )
 
 
 def neutral_of(subject: Subject, model: HeadModel) -> torch.Tensor:
-    """(V, 3) the neutral head of a subject, with its left-right difference scaled by `asymmetry`."""
-    identity = torch.from_numpy(subject.identity)
+    """(V, 3) the neutral head of a subject at its age, with its left-right difference scaled by `asymmetry`."""
+    male = 1.0 if subject.marks.shave_shadow else 0.0
+    identity, change = aged(torch.from_numpy(subject.identity), model, subject.age_years, male)
     plain = model.mean + (identity @ model.identity_modes.flatten(1)).view_as(model.mean)
     other = plain[model.mirror] * plain.new_tensor([-1.0, 1.0, 1.0])
-    return neutral_vertices(model, identity, (subject.asymmetry - 1) * 0.5 * (plain - other))
+    return neutral_vertices(model, identity, change + (subject.asymmetry - 1) * 0.5 * (plain - other))
 
 
 def record_of(subject: Subject) -> dict:
@@ -183,6 +190,19 @@ def _draw_marks(age: float, ita: float, bearded: bool, rng: np.random.Generator)
         eye_makeup=rare(0.7, 0.2, 1.0) if adorned else 0.0,
         blush=rare(0.6, 0.2, 0.9) if adorned else 0.0,
     )
+
+
+def _beard(bearded: bool, rng: np.random.Generator) -> tuple[str, float]:
+    """The shape of a beard and its length in mm: mostly none, mostly short."""
+    shape = str(rng.choice(["", "full", "goatee", "moustache"], p=[0.62, 0.22, 0.09, 0.07]))
+    length = float(np.clip(rng.lognormal(np.log(13), 0.55), 6, 60)) if shape == "full" else float(rng.uniform(6, 16))
+    return (shape, length) if bearded and shape else ("", 0.0)
+
+
+def _rooted(marks: Marks, beard: str) -> Marks:
+    """Marks with the roots of a beard in the skin."""
+    stubble = {"full": 1.0, "goatee": 0.35, "moustache": 0.25}.get(beard, marks.stubble)
+    return replace(marks, stubble=stubble)
 
 
 def _hair_colour(age: float, ita: float, rng: np.random.Generator) -> np.ndarray:

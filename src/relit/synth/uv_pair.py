@@ -22,8 +22,7 @@ from relit.render.shadows import MAP_SIZE, sun_visibility
 from relit.synth.camera import Shot, camera_of, developed
 from relit.synth.geometry import Posed
 from relit.synth.layout import layout
-from relit.synth.solids import Prop
-from relit.synth.worn import casters
+from relit.synth.worn import BARE, Outfit
 from relit.types import Camera, Lighting, ReflectanceMaps
 
 BACK_MM = -45.0  # behind this, behind the ears, the lit texture stays black
@@ -57,12 +56,12 @@ class LitTexture:
 
 
 def light_texture(
-    posed: Posed, maps: ReflectanceMaps, lighting: Lighting, shot: Shot, props: tuple[Prop, ...] = ()
+    posed: Posed, maps: ReflectanceMaps, lighting: Lighting, shot: Shot, outfit: Outfit = BARE
 ) -> LitTexture:
     """Shades every texel of the head as the camera of a shot would see it.
 
     The same shading as `relit.render.portrait`, texel by texel instead of pixel by pixel, with the light spread below
-    the skin along the texture. What the subject wears throws its shadow and hides what is behind it, but is not drawn.
+    the skin along the texture. What the subject wears, and its hair, throws shadows and hides what is behind, undrawn.
     """
     with torch.no_grad():
         model, size = load_head_model(), maps.roughness.shape[0]
@@ -102,14 +101,14 @@ def light_texture(
             irradiance=irradiance,
             visibility=visibility[:, 0],
             open_direction=normalize(bent, dim=1),
-            lit=_lit(casters(posed, model, props), position, normal, lighting),
+            lit=_lit(outfit.casters(posed, model), position, normal, lighting),
         )
         diffuse, specular = shade(surface, lighting)
         full = lambda flat: _scattered_to(flat, listed, size)  # noqa: E731
         spread = _below_skin(full(diffuse), _soft_texels(size), layout(size).texel_mm)
         lit = full(torch.ones(len(listed), 1))  # the light that spreads past the rim is cut off
         radiance = (maps.diffuse_albedo.numpy() / math.pi * spread + full(specular)) * lit
-        seen = _seen(casters(posed, model, props), camera, at_px, facing)
+        seen = _seen(outfit.casters(posed, model), camera, at_px, facing)
         return LitTexture(radiance, full(seen[:, None])[..., 0], *_whole_geometry(posed, model, size))
 
 

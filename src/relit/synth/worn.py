@@ -18,8 +18,12 @@ from relit.render.occlusion import ambient_occlusion, open_direction, transfer_a
 from relit.render.rasterise import antialias, covered, interpolate, rasterise
 from relit.render.shade import Surface, shade
 from relit.render.shadows import sun_visibility
+from relit.synth.beard import grown
 from relit.synth.geometry import Posed
+from relit.synth.hair_cards import OPACITY, Style, load_style, worn
+from relit.synth.props import draw_props
 from relit.synth.solids import Prop
+from relit.synth.subject import Subject
 from relit.types import Camera, Lighting
 
 _RAYS = 32  # per vertex of a prop
@@ -27,7 +31,7 @@ _F0 = 0.04  # of everything but metal
 _CASTS = 0.5  # opacity from which a prop throws a hard shadow
 _MAP_SIZE = 768
 _FAR_M = 100.0
-COVERS = ("hat:knitted", "hat:brimmed", "hat:cap", "headscarf")  # what hair lies under
+COVERS = ("hat:knitted", "hat:brimmed", "hat:cap", "mask")  # what hair lies under
 _UNDER = 0.97  # of the distance of the cover from the middle of the head
 _EAR_MARKS, _ABOVE_EARS_M = (234, 454), (0.0, 0.03, -0.02)
 
@@ -52,9 +56,37 @@ class Layer:
         return np.concatenate([colour, alpha], -1).astype(np.float32), covered_by, torch.minimum(depth, self.depth)
 
 
-def occluders(props: tuple[Prop, ...]) -> tuple[tuple[Tensor, Tensor, float], ...]:
-    """The props as meshes in the way of light: vertices, triangles, opacity."""
-    return tuple((p.vertices_m, p.triangles, p.opacity) for p in props)
+@dataclass(frozen=True)
+class Outfit:
+    """What a subject wears, holds and has on its head: all that is not skin."""
+
+    props: tuple[Prop, ...]
+    hair: tuple[tuple[Style, Tensor], ...]  # of the head, of the beard: style and (H, 3) the vertices of its cards
+
+    def occluders(self) -> tuple[tuple[Tensor, Tensor, float], ...]:
+        """The meshes in the way of light: vertices, triangles, opacity."""
+        hair = ((vertices, style.dense, OPACITY) for style, vertices in self.hair)
+        return (*((p.vertices_m, p.triangles, p.opacity) for p in self.props), *hair)
+
+    def casters(self, posed: Posed, model: HeadModel) -> tuple[Tensor, Tensor]:
+        """The head and all that throws hard shadows on it, as one mesh: vertices and triangles."""
+        solid = [(vertices, triangles) for vertices, triangles, opacity in self.occluders() if opacity >= _CASTS]
+        return merged(((posed.vertices, model.triangles), *solid))
+
+
+BARE = Outfit((), ())
+
+
+def draw_outfit(subject: Subject, posed: Posed, model: HeadModel, rng: np.random.Generator) -> Outfit:
+    """What a subject wears in one photograph, and its hair under that."""
+    props = draw_props(subject, posed, model, rng)
+    hair = []
+    if subject.hair_style and not any(p.name == "headscarf" for p in props):
+        style = load_style(subject.hair_style)
+        hair.append((style, worn(style, model, posed)))
+    if subject.beard:
+        hair.append(grown(subject, posed, model))
+    return Outfit(props, tuple((style, pressed(vertices, posed, props)) for style, vertices in hair))
 
 
 def merged(meshes: tuple[tuple[Tensor, Tensor], ...]) -> tuple[Tensor, Tensor]:
@@ -64,19 +96,15 @@ def merged(meshes: tuple[tuple[Tensor, Tensor], ...]) -> tuple[Tensor, Tensor]:
     return torch.cat([vertices for vertices, _ in meshes]), torch.cat(triangles)
 
 
-def casters(posed: Posed, model: HeadModel, props: tuple[Prop, ...]) -> tuple[Tensor, Tensor]:
-    """The head and all props that throw hard shadows as one mesh."""
-    solid = [(p.vertices_m, p.triangles) for p in props if p.opacity >= _CASTS]
-    return merged(((posed.vertices, model.triangles), *solid))
-
-
 def drawn_props(
-    props: tuple[Prop, ...], posed: Posed, model: HeadModel, camera: Camera, lighting: Lighting
+    outfit: Outfit, posed: Posed, model: HeadModel, camera: Camera, lighting: Lighting
 ) -> tuple[list[Layer], list[Layer]]:
     """The solid and the see-through props as the camera sees them, each alone."""
-    others = ((posed.vertices, model.triangles, 1.0), *occluders(props))
-    casting = casters(posed, model, props)
-    solid, clear = ([p for p in props if (p.opacity < 1) == see_through] for see_through in (False, True))
+    if not outfit.props:
+        return [], []
+    others = ((posed.vertices, model.triangles, 1.0), *outfit.occluders())
+    casting = outfit.casters(posed, model)
+    solid, clear = ([p for p in outfit.props if (p.opacity < 1) == see_through] for see_through in (False, True))
     return tuple([drawn_prop(p, others, casting, camera, lighting) for p in some] for some in (solid, clear))
 
 

@@ -20,7 +20,7 @@ from relit.synth.sample import CODING, FILES, Order, make_sample
 
 MANIFEST = "dataset.json"
 _BLOCK = 512
-_ASSETS = ("hair", "head", "scenes", "skin", "skin_detail")  # what the bytes depend on
+_ASSETS = ("age", "hair", "hand", "head", "scenes", "skin", "skin_detail")  # what the bytes depend on
 _AHEAD = 4  # samples per worker that may wait to be written
 
 
@@ -80,7 +80,8 @@ def _claim(folder: Path, order: Order) -> None:
     """Writes the manifest, or makes sure that the one that is there says the same."""
     hashes = {name: cards()[name]["sha256"] for name in _ASSETS}
     coding = {name: CODING[name] for name in FILES[order.kind]}
-    wanted = {"relit": __version__, "order": {**asdict(order), "skins": list(order.skins)}, "assets": hashes, "files": coding}
+    given = {**asdict(order), "skins": list(order.skins), "lights": list(order.lights)}
+    wanted = {"relit": __version__, "order": given, "assets": hashes, "files": coding}
     text = json.dumps(wanted, indent=1) + "\n"
     path = folder / MANIFEST
     if path.exists():

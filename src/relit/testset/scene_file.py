@@ -16,7 +16,8 @@ from relit.synth.camera import camera_of
 from relit.synth.garment import dressed
 from relit.synth.geometry import Posed
 from relit.synth.hair_cards import load_style, worn
-from relit.synth.light import POINT_RAD, Lamp, Layer, Scene, luminance_at_front, stored_lighting
+from relit.synth.light import POINT_RAD, Lamp, Layer, Scene
+from relit.synth.panoramas import luminance_at_front, stored_lighting
 from relit.synth.solids import Prop
 from relit.synth.worn import pressed
 from relit.testset.sets import Take

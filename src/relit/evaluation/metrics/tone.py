@@ -31,7 +31,8 @@ def face_ita_deg(case: Case, maps: dict[str, np.ndarray]) -> float:
     size = len(case.face)
     masks = region_masks(size, size)
     plain = case.face & (sum(masks[name] for name in NOT_SKIN) < 0.5).numpy()
-    return float(typology_angle_deg(torch.from_numpy(maps["diffuse_albedo"][plain].mean(0))))
+    mean = maps["diffuse_albedo"][plain].mean(0, dtype=float)
+    return float(typology_angle_deg(torch.from_numpy(mean).float()))
 
 
 def true_ita_deg(case: Case) -> float:
