@@ -36,11 +36,11 @@ Photos by tag: {listed}.
 
     python -m relit.testset.build {wanted.name} --hdri FOLDER
 
-`FOLDER` holds the original panoramas. Subjects come from `relit.synth`; the pictures come from Blender Cycles, which
-shares no code with relit's renderer: random-walk scattering below the skin (mean distance 1.5, 0.6, 0.3 mm for pale skin,
-down to 0.45 of it for the darkest), two specular lobes, refracting corneas, light that goes from surface to surface, the
-panoramas themselves and lamps of true size. `relit.synth.camera` then makes photographs of the radiance: exposure, white
-balance, noise, tone curve, sharpening, JPEG.
+at commit {wanted.made_at}; later code may draw other people. `FOLDER` holds the original panoramas. Subjects come from
+`relit.synth`; the pictures come from Blender Cycles, which shares no code with relit's renderer: random-walk scattering
+below the skin (mean distance 1.5, 0.6, 0.3 mm for pale skin, down to 0.45 of it for the darkest), two specular lobes,
+refracting corneas, light that goes from surface to surface, the panoramas themselves and lamps of true size.
+`relit.synth.camera` then makes photographs of the radiance: exposure, white balance, noise, tone curve, sharpening, JPEG.
 
 `dataset.json` says how every file is coded and gives the hashes of the shards, which `tarfile` and webdataset read.
 

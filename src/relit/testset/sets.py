@@ -19,6 +19,7 @@ from relit.synth.light import Scene, draw_scene
 from relit.synth.subject import ITA_DEG, Subject, draw_subject
 
 SPLIT = "test"
+MADE_AT = "0f4dcd1"  # later code may draw other people from the same seeds
 AGES = (18.0, 80.0)
 CANDIDATES = 8  # drawn for each subject of a set: those nearest the wanted tones and ages are taken
 SOFT = ("panorama", "window", "mixed", "panorama", "ring", "panorama", "window", "panorama")
@@ -40,6 +41,7 @@ class TestSet:
     prefix: str  # of the subjects' keys
     three: int  # subjects with a third photo
     props: bool  # whether some wear something
+    made_at: str  # commit whose code drew, rendered and developed the shipped set
 
 
 @dataclass(frozen=True)
@@ -54,8 +56,8 @@ class Take:
 
 
 SETS = {
-    "independent": TestSet("independent", 910_001, 64, "s", 16, True),
-    "texture_swap": TestSet("texture_swap", 910_002, 24, "t", 0, False),
+    "independent": TestSet("independent", 910_001, 64, "s", 16, True, MADE_AT),
+    "texture_swap": TestSet("texture_swap", 910_002, 24, "t", 0, False, MADE_AT),
 }
 
 
