@@ -51,7 +51,8 @@ refracting corneas, light that goes from surface to surface, the panoramas thems
   under uniform light). Wrinkles of the first photo's expression are in the maps of all its photos.
 - Shape: the neutral head, rounded to 0.04 mm. It is a draw of the head model **plus a smooth random deviation along the
   normal** that no mode of the model can express (standard deviation {1000 * DEVIATION_M:.1f} mm on the face, none at the
-  edges of lids, lips and nostrils): a method that knows the model perfectly still cannot be perfect. The topology is the head model's.
+  edges of lids, lips and nostrils): a method that knows the model perfectly still cannot be perfect. The topology is
+  the head model's.
 - Camera, expression, gaze, landmarks; masks and labels at pixel centres; coverage as traced.
 - Light: the panoramas' harmonics (degree 8) and strongest small sources, as in `relit synth`; the photo shows the full
   panorama. Brightness is before the camera's exposure and white balance, which `shot` records.
