@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 TILE_PX = 144
-QUALITY = 84
+QUALITY = 78
 
 
 def contact_sheet(folder: Path, across: int) -> np.ndarray:
