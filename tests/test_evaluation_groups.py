@@ -8,6 +8,7 @@ import pytest
 from relit.evaluation.groups import Pairs, circumstances, equal_error_rate, fairness, pairs_of, portrait_pairs
 from relit.evaluation.plots import bars, histogram, on_mean_head
 from relit.evaluation.summary import printed, summarise
+from relit.evaluation.truth_report import in_common
 from relit.models.head import load_head_model
 
 
@@ -76,6 +77,13 @@ def test_the_summary_counts_what_is_known():
     assert figures["ita_error.absolute"] == {"mean": 3, "sd": 1, "count": 2} and "albedo_psnr.visible" not in figures
     text = printed(summary)
     assert "2 of 3" in text and "ita_error spread" in text
+
+
+def test_methods_are_compared_on_photos_that_all_solved():
+    failed = {"key": "s01_a", "failure": "NoFaceFound: x"}
+    first, second = [record("s00_a", 0, 1), record("s01_a", 0, 2)], [record("s00_a", 0, 3), failed, record("s02_a", 0, 4)]
+    common = in_common({"m": first, "n": second})
+    assert [[r["key"] for r in own] for own in common.values()] == [["s00_a"], ["s00_a"]]
 
 
 def test_plots_show_something():

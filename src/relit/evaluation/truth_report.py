@@ -75,15 +75,17 @@ def truth_section(independent: Judged | None, swap: Judged | None, docs: Path) -
         return [*parts, "The set `testsets/independent` is not here, so nothing was measured on it.\n"]
     summary = summarise(independent.records)
     counted = ", ".join(f"{name} {found['solved']} of {found['photos']}" for name, found in summary.items())
+    together = in_common(independent.records)
     parts += [
         f"`relit evaluate` on `testsets/independent`: people who do not exist, photographed by Blender Cycles, which shares no "
         f"code with relit's renderer. {independent.total} photos; measured here: {counted} solved. Each figure is the mean "
-        "over the photos that the method solved; the definitions are in `relit/evaluation/metrics`.\n",
+        f"over the {len(next(iter(together.values())))} photos that all these methods solved; the definitions "
+        "are in `relit/evaluation/metrics`.\n",
         "*truth* is no method but the truth itself: what renderer, metrics and missing hair leave of a perfect recovery. "
         "*mean* knows nothing of the person: mean head and mean skin, placed by landmarks. *canonical* is MediaPipe's "
         "canonical face, *mediapipe* its landmarks with their depth, *eos* the fitting library eos with relit's head model "
         "and its own settings. The last three give a shape only.\n",
-        _methods_table(summary),
+        _methods_table(summarise(together)),
         *(f"Absent: {why}.\n" for why in independent.absent),
     ]
     parts += _circumstances(independent.records) + _verification(independent, docs) + _tones(summary, docs)
@@ -94,6 +96,13 @@ def truth_section(independent: Judged | None, swap: Judged | None, docs: Path) -
         "cannot. SFace is read by relit's fitting, so its rows flatter relit's methods; dlib is held out.\n"
     ]
     return parts
+
+
+def in_common(records: dict[str, list[dict]]) -> dict[str, list[dict]]:
+    """The records of the photos that every method solved: only those can be compared."""
+    solved = [{record["key"] for record in own if "failure" not in record} for own in records.values()]
+    shared = set.intersection(*solved)
+    return {method: [record for record in own if record["key"] in shared] for method, own in records.items()}
 
 
 def pair_picture(records: list[dict], network: str, title: str, path: Path) -> str | None:

@@ -15,12 +15,14 @@ from relit.models.head import PARTS, HeadModel, expression_morphs, load_head_mod
 from relit.render.occlusion import ambient_occlusion, light_transfer, transfer_at
 from relit.synth.subject import Subject, neutral_of
 
-RAYS = 64  # per vertex; their noise, 1.6 % of the visibility, differs from subject to subject
+RAYS = 48  # per vertex; their noise, some 3 % of the visibility, differs from subject to subject
+_OUTER = ("skin", "left_eye", "right_eye")
 _OPEN = 0.95  # mean visibility from which a vertex counts as open
+_MEAN_RAYS = 128
 _SHADE_STEP = 0.4  # of the transfer vector: rays of this number err by 0.25
 _SPACING_M, _SOURCES = (0.001, 0.006), 4
 _NORMAL_M = 0.004  # distance that counts as much as a radian between normals
-_NEAR_M = 0.10  # how far from what it wears a head is looked at for its shade
+_NEAR_M = 0.06  # how far from what it wears a head is looked at for its shade
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,7 @@ def occluded(
         traced = traced | (torch.from_numpy(away < _NEAR_M) & ~dark)
     transfer = posed.transfer.clone()
     transfer[dark] = 0
-    meshes = ((posed.vertices, model.triangles, 1.0), *others)
+    meshes = ((posed.vertices, model.triangles if inside else _outer_triangles(), 1.0), *others)
     kept, near, share = _thinned()
     asked = traced[kept]
     at = kept[asked]
@@ -84,18 +86,23 @@ def occluded(
 @lru_cache(maxsize=1)
 def _shadowed() -> tuple[Tensor, Tensor]:
     """(V,) bool each: what the mean head hides in part, and what is hidden altogether behind its lips and lids."""
-    model = load_head_model()
     visibility = ambient_occlusion(_mean_transfer())
     outside = torch.zeros(len(visibility), dtype=torch.bool)
-    outer = torch.tensor([PARTS.index(name) for name in ("skin", "left_eye", "right_eye")])
-    outside[model.triangles[torch.isin(model.part, outer)].unique()] = True
+    outside[_outer_triangles().unique()] = True
     return outside & (visibility < _OPEN), ~outside
+
+
+@lru_cache(maxsize=1)
+def _outer_triangles() -> Tensor:
+    """(T, 3) of skin and eyes: the mouth's inside hides nothing from them that the skin behind does not."""
+    model = load_head_model()
+    return model.triangles[torch.isin(model.part, torch.tensor([PARTS.index(name) for name in _OUTER]))].contiguous()
 
 
 @lru_cache(maxsize=1)
 def _mean_transfer() -> Tensor:
     model = load_head_model()
-    return light_transfer(model.mean, model.triangles, 0.0, 2 * RAYS)
+    return light_transfer(model.mean, model.triangles, 0.0, _MEAN_RAYS)
 
 
 @lru_cache(maxsize=1)
