@@ -229,13 +229,13 @@ def check_folder(folder: Path) -> list[str]:
 def test_under_uniform_light_the_path_traced_skin_shows_its_albedo(albedo, swap, tmp_path):
     from relit.testset.blender import Cycles
 
-    f0 = 0.028
+    f0, size = 0.028, swap.maps.roughness.shape
     maps = replace(
         swap.maps,
-        diffuse_albedo=torch.tensor(albedo).expand(64, 64, 3).contiguous(),
-        specular_albedo=torch.full((64, 64), f0),
-        roughness=torch.full((64, 64), 0.5),
-        specular_normal=torch.tensor([0.0, 0.0, 1.0]).expand(64, 64, 3).contiguous(),
+        diffuse_albedo=torch.tensor(albedo).expand(*size, 3).contiguous(),
+        specular_albedo=torch.full(size, f0),
+        roughness=torch.full(size, 0.5),
+        specular_normal=torch.tensor([0.0, 0.0, 1.0]).expand(*size, 3).contiguous(),
     )
     bare = replace(swap.takes[0], subject=replace(swap.takes[0].subject, hair_style=""))
     arrays = scene_arrays(bare, swap.posed[0], maps, FromHarmonics(), ())
