@@ -1,0 +1,121 @@
+"""The networks: shapes, laws of the de-lighting's parameters, training that can be interrupted."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from relit.appearance.colour import linear_from_srgb, srgb_from_linear
+from relit.errors import AssetCorrupt
+from relit.models.delighting import CHANNELS, TYPICAL, albedo_from, delighting_input, new_delighting
+from relit.models.unet import UNet, UNetShape, unet_from
+from relit.train.delight import augmented, losses_of
+from relit.train.loop import Schedule, train
+
+WIDTHS = (8, 12, 16)
+
+
+def _planes(count=2, height=64, width=64):
+    generator = torch.Generator().manual_seed(3)
+    draw = lambda channels: torch.rand(count, channels, height, width, generator=generator)  # noqa: E731
+    normal = torch.nn.functional.normalize(draw(3) - 0.5, dim=1)
+    return {
+        "lit": draw(3), "visible": draw(1).round(), "albedo": draw(3) * 0.5 + 0.2, "normal": normal,
+        "position": draw(3) * 0.2 - 0.1, "inside": torch.ones(count, 1, height, width),
+    }  # fmt: skip
+
+
+def test_an_untrained_network_says_typical_skin_with_the_detail_of_the_photo():
+    planes = _planes()
+    visible = planes["visible"]
+    read = delighting_input(planes["lit"], visible, planes["normal"], planes["position"])
+    out = new_delighting(WIDTHS)(read)
+    albedo = albedo_from(out, planes["lit"], visible)
+    assert torch.allclose(albedo[visible.expand_as(albedo) == 0], torch.tensor(TYPICAL))
+    even = albedo_from(out, torch.full_like(planes["lit"], 0.3), visible)
+    assert torch.allclose(even, torch.tensor(TYPICAL), atol=1e-4)
+    brighter = albedo_from(out, srgb_from_linear(0.5 * linear_from_srgb(planes["lit"].clamp_min(0.3))), visible)
+    assert torch.allclose(brighter, albedo_from(out, planes["lit"].clamp_min(0.3), visible), atol=1e-4)
+
+
+def test_albedo_stays_physical_whatever_the_network_says():
+    for prediction in (-50.0, 50.0):
+        albedo = albedo_from(torch.full((1, 3, 8, 8), prediction), torch.rand(1, 3, 8, 8), torch.ones(1, 1, 8, 8))
+        assert albedo.min() > 0 and albedo.max() < 1
+
+
+def test_hidden_texels_do_not_reach_the_network():
+    planes = _planes()
+    other = planes | {"lit": torch.where(planes["visible"] > 0, planes["lit"], 1 - planes["lit"])}
+    first, second = (delighting_input(p["lit"], p["visible"], p["normal"], p["position"]) for p in (planes, other))
+    assert torch.equal(first, second)
+
+
+def test_stored_weights_restore_the_network_and_foreign_ones_are_refused():
+    network = UNet(UNetShape(CHANNELS, 3, WIDTHS, fold=2))
+    for parameter in network.parameters():
+        nn.init.normal_(parameter, std=0.05)
+    x = torch.randn(1, CHANNELS, 32, 48)
+    again = unet_from(network.state_dict(), CHANNELS, 3)
+    assert torch.allclose(again(x), network(x), atol=1e-5)
+    assert again.shape == network.shape
+    with pytest.raises(AssetCorrupt):
+        unet_from({"enter.weight": torch.zeros(8, 40, 3, 3)}, CHANNELS, 3)
+
+
+def test_augmentation_mirrors_geometry_with_the_picture():
+    planes = _planes(64)
+    planes["lit"] = planes["position"][:, :1].repeat(1, 3, 1, 1) + 0.5
+    planes["albedo"] = planes["lit"]
+    spoiled = augmented(planes, torch.Generator().manual_seed(0))
+    flipped = (spoiled["albedo"] - planes["albedo"]).abs().amax((1, 2, 3)) > 1e-3
+    assert 10 < flipped.sum() < 54
+    assert (spoiled["visible"] <= torch.maximum(planes["visible"], planes["visible"].flip(3))).all()
+    assert ((spoiled["lit"] >= 0) & (spoiled["lit"] <= 1)).all()
+
+
+def test_training_lowers_the_loss_and_an_interruption_changes_nothing(tmp_path):
+    planes = _planes()
+
+    def run(folder, slices):
+        torch.manual_seed(0)
+        network = new_delighting(WIDTHS)
+        schedule = Schedule(steps=12, batch=2, rate=3e-3, warm_up=2)
+        for minutes in slices:
+            mean = train(network, lambda n, _: losses_of(n, planes), lambda _: {}, schedule, folder, minutes)
+        return mean
+
+    whole = run(tmp_path / "whole", [1])
+    start, end = losses_of(new_delighting(WIDTHS), planes), losses_of(whole, planes)
+    assert sum(end.values()) < sum(start.values())
+    counted = []
+
+    def stop_at_six(network, step):
+        counted.append(step)
+        if len(counted) == 7:
+            raise KeyboardInterrupt
+        return losses_of(network, planes)
+
+    torch.manual_seed(0)
+    with pytest.raises(KeyboardInterrupt):
+        import relit.train.loop as loop
+
+        original, loop.KEEP_EVERY = loop.KEEP_EVERY, 6
+        try:
+            schedule = Schedule(steps=12, batch=2, rate=3e-3, warm_up=2)
+            train(new_delighting(WIDTHS), stop_at_six, lambda _: {}, schedule, tmp_path / "cut", 1)
+        finally:
+            loop.KEEP_EVERY = original
+    resumed = run(tmp_path / "cut", [1])
+    for first, second in zip(whole.parameters(), resumed.parameters(), strict=True):
+        assert torch.allclose(first, second, atol=2e-4)
+
+
+def test_pairs_are_repeatable_and_consistent():
+    from relit.train.pairs import LIGHTS, record_of
+
+    record = record_of(3, 1, "train")
+    assert np.array_equal(record["lit"][0], record_of(3, 1, "train")["lit"][0])
+    assert record["visible"].shape[0] == LIGHTS and record["visible"].max() == 255
+    seen = record["visible"][0] > 200
+    assert (record["lit"][0][seen].max(-1) > 0).mean() > 0.99
