@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 
 import numpy as np
 
@@ -87,15 +88,27 @@ def truth_section(independent: Judged | None, swap: Judged | None, docs: Path) -
         "and its own settings. The last three give a shape only.\n",
         _methods_table(summarise(together)),
         *(f"Absent: {why}.\n" for why in independent.absent),
+        *_unfinished(independent),
     ]
     parts += _circumstances(independent.records) + _verification(independent, docs) + _tones(summary, docs)
-    parts += _swap(swap) + _pictures(independent, docs) + _costs(summary)
+    parts += _swap(swap) + _pictures(independent, docs) + _costs(independent.records)
     parts += [
         "Read with care: the subjects come from relit's own generator, whose tone and detail models the methods share in part; "
         "their shapes are the head model's plus a deviation that it cannot express. Real portraits, above, judge what this set "
         "cannot. SFace is read by relit's fitting, so its rows flatter relit's methods; dlib is held out.\n"
     ]
     return parts
+
+
+def _unfinished(judged: Judged) -> list[str]:
+    """A warning where only a part of the set has been measured."""
+    most = max(len(own) for own in judged.records.values())
+    if most >= judged.total:
+        return []
+    return [
+        f"**Only a part of the set ({most} of {judged.total} photos) has been measured so far**: too few to rank methods that "
+        "are close, or to tell skin types apart. `make results` goes on where this stopped.\n"
+    ]
 
 
 def in_common(records: dict[str, list[dict]]) -> dict[str, list[dict]]:
@@ -244,19 +257,20 @@ def contact_sheet(judged: Judged, method: str) -> np.ndarray:
     return stack(strips)
 
 
-def _costs(summary: dict[str, dict]) -> list[str]:
+def _costs(records: dict[str, list[dict]]) -> list[str]:
     rows = []
-    for method, own in summary.items():
-        figures = own["figures"]
-        if method == "truth" or "seconds.total" not in figures:
+    for method, own in records.items():
+        costs = [record["seconds"] for record in own if "failure" not in record]
+        if method == "truth" or not costs:
             continue
-        stages = [
-            f"{name.partition('.')[2]} {figure['mean']:.1f}"
-            for name, figure in figures.items()
-            if name.startswith("seconds.") and name != "seconds.total"
-        ]
-        rows.append([method, figures["seconds.total"]["mean"], ", ".join(stages) or "-", figures["peak_gb"]["mean"]])
-    text = "Cost of a photo on the machine that made this page, one thread a process, other work beside it:\n"
+        typical = {stage: median(cost[stage] for cost in costs if stage in cost) for stage in costs[0]}
+        stages = ", ".join(f"{stage} {seconds:.1f}" for stage, seconds in typical.items() if stage != "total")
+        memory = median(record["peak_gb"] for record in own if "failure" not in record)
+        rows.append([method, typical["total"], stages or "-", memory])
+    text = (
+        "Cost of a photo, medians, one thread a process. The machine was busy with other work meanwhile, which makes the "
+        "seconds an upper bound; the quiet cost of a photo is above.\n"
+    )
     return [text, table(["method", "seconds", "by stage", "peak GB"], rows)]
 
 
