@@ -7,11 +7,10 @@ import cv2
 import numpy as np
 import torch
 
-from relit.appearance.colour import luminance, srgb_from_linear
+from relit.appearance.colour import srgb_from_linear
 from relit.errors import InputError
 from relit.models.head import PARTS, landmark_points, load_head_model
 from relit.models.regions import REGIONS
-from relit.models.skin import tone_colour
 from relit.synth.camera import Shot, camera_of, draw_shot, towards_camera
 from relit.synth.geometry import RAYS, Posed, occluded, placed
 from relit.synth.light import Scene, draw_scene
@@ -108,7 +107,7 @@ def make_sample(order: Order, index: int) -> dict[str, bytes]:
     posed = placed(subject, model)
     outfit = draw_outfit(subject, posed, model, subject.rng(_OUTFIT))
     posed = occluded(posed, model, outfit.occluders(), rays, inside)
-    shot = draw_shot(subject.rng(_SHOT), float(luminance(tone_colour(torch.from_numpy(subject.tone)))))
+    shot = draw_shot(subject.rng(_SHOT))
     scene = draw_scene(order.split, towards_camera(shot), subject.rng(_SCENE), folders=order.lights)
     size = order.size if order.kind == "uv" else max(PHOTO_MAPS, order.size)
     maps = maps_of(subject, size, baked_occlusion(posed, size), order.skins)

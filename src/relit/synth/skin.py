@@ -14,7 +14,7 @@ from relit.synth.detail import atlas, recombined
 from relit.synth.hair import with_hair
 from relit.synth.layout import Layout, blurred, layout, soft_mask
 from relit.synth.noise import noise, smoothstep
-from relit.synth.pigment import pigment_fields, pigment_shift, vein_shift
+from relit.synth.pigment import lip_shift, nose_shift, pigment_fields, pigment_shift, vein_shift
 from relit.synth.relief import relief_mm
 from relit.synth.subject import Subject
 from relit.types import ReflectanceMaps
@@ -56,7 +56,8 @@ def albedo_of(subject: Subject, here: Layout, pits: np.ndarray, folders: tuple[s
     log += detail * _detail_strength(subject, here)[..., None]
     melanin, blood = pigment_fields(subject, here)
     skin = (here.part == 0)[..., None]
-    log += (pigment_shift(subject, melanin, blood) + vein_shift(subject, here)) * skin
+    shifts = pigment_shift(subject, melanin, blood) + vein_shift(subject, here)
+    log += (shifts + lip_shift(subject, here) + nose_shift(subject, here)) * skin
     log += (pits / _PORE_MM)[..., None] * _PORE_SHADE * (1 - 0.6 * subject.marks.makeup) * skin
     albedo = np.exp(log)
     albedo = _with_makeup(with_hair(albedo, subject, here), subject, here)

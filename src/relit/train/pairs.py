@@ -8,10 +8,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from relit.appearance.colour import luminance, srgb_from_linear
+from relit.appearance.colour import srgb_from_linear
 from relit.models.delighting import ROWS, SIZE
 from relit.models.head import load_head_model
-from relit.models.skin import tone_colour
 from relit.progress import SILENT, Progress
 from relit.synth.camera import draw_shot, towards_camera
 from relit.synth.geometry import pose
@@ -73,9 +72,8 @@ def record_of(seed: int, index: int, split: str) -> np.void:
     subject = draw_subject(seed, index, split)
     posed = pose(subject, load_head_model())
     maps = maps_of(subject, SIZE, baked_occlusion(posed, SIZE))
-    tone = float(luminance(tone_colour(torch.from_numpy(subject.tone))))
     for k in range(LIGHTS):
-        shot = draw_shot(stream(split, seed, index, _SHOT + k), tone)
+        shot = draw_shot(stream(split, seed, index, _SHOT + k))
         scene = draw_scene(split, towards_camera(shot), stream(split, seed, index, _SCENE + k))
         lit = light_texture(posed, maps, scene.lighting, shot)
         record["lit"][k] = photographed(lit, shot, stream(split, seed, index, _DEVELOP + k))[ROWS]
