@@ -7,11 +7,10 @@ import cv2
 import numpy as np
 import torch
 
-from relit.appearance.colour import luminance, srgb_from_linear
+from relit.appearance.colour import srgb_from_linear
 from relit.errors import InputError
 from relit.models.head import PARTS, landmark_points, load_head_model
 from relit.models.regions import REGIONS
-from relit.models.skin import tone_colour
 from relit.synth.camera import Shot, camera_of, draw_shot, towards_camera
 from relit.synth.geometry import RAYS, Posed, occluded, placed
 from relit.synth.light import Scene, draw_scene
@@ -107,7 +106,7 @@ def make_sample(order: Order, index: int) -> dict[str, bytes]:
     posed = placed(subject, model)
     props = draw_props(subject, posed, model, subject.rng(_PROPS))
     posed = occluded(posed, model, occluders(props), rays, inside)
-    shot = draw_shot(subject.rng(_SHOT), float(luminance(tone_colour(torch.from_numpy(subject.tone)))))
+    shot = draw_shot(subject.rng(_SHOT))
     scene = draw_scene(order.split, towards_camera(shot), subject.rng(_SCENE))
     size = order.size if order.kind == "uv" else max(PHOTO_MAPS, order.size)
     maps = maps_of(subject, size, baked_occlusion(posed, size), order.skins)

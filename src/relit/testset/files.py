@@ -30,7 +30,7 @@ RELIEF_STEP_UM = 8  # finer digits would double the file
 SHARD_BYTES = 15 * 2**20
 JPEG_QUALITY = 92
 BACKDROP_BLUR_PX = (3.0, 12.0)
-DARKEST_SKIN, BRIGHTEST_SKIN = 0.06, 0.72  # exposed radiance: least mean, highest of all but a twentieth
+DARKEST_SKIN, BRIGHTEST_SKIN = 0.04, 0.72  # exposed radiance: least mean, highest of all but a twentieth
 _DEVELOP = 66  # purpose of random numbers
 CODING = {
     "photo.jpg": "the photograph",

@@ -5,14 +5,11 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
-import torch
 from scipy.optimize import linear_sum_assignment
 
-from relit.appearance.colour import luminance
 from relit.appearance.lighting import LUMINANCE
 from relit.errors import InputError
 from relit.models.head import ARKIT_NAMES
-from relit.models.skin import tone_colour
 from relit.synth.camera import Shot, draw_shot, towards_camera
 from relit.synth.expressions import draw_expression, draw_gaze
 from relit.synth.light import Scene, draw_scene
@@ -144,7 +141,7 @@ def _posed(subject: Subject, rng: np.random.Generator, full: bool) -> Subject:
 def _shot(subject: Subject, number: int, widest_deg: float) -> Shot:
     """A portrait: the face fills the frame, the picture is sharp and decently exposed."""
     rng = subject.rng(_SHOT + 10 * number)
-    shot = draw_shot(rng, float(luminance(tone_colour(torch.from_numpy(subject.tone)))))
+    shot = draw_shot(rng)
     narrow = -1.0 if number % 2 else 1.0
     yaw = rng.uniform(0.55, 1.0) * widest_deg if number == 2 else rng.uniform(-0.2, 1.0) * widest_deg
     field = float(rng.uniform(0.245, 0.30))
