@@ -6,14 +6,25 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from relit.appearance.lighting import diffuse_irradiance
+
 BANDS = torch.tensor([degree for degree in range(9) for _ in range(2 * degree + 1)])
 # Root mean square of an SH coefficient over the mean-radiance coefficient, per band, measured on 32 Poly Haven HDRIs
 # (median over the maps: some hold a bare sun). Colour differences between coefficients are much smaller.
 BAND_SD = torch.tensor([1.0, 0.55, 0.38, 0.32, 0.28, 0.24, 0.24, 0.20, 0.18])
 CHROMA_SD = 0.07
-# A photographer or a camera exposes so that a white surface in the mean light comes out near 1.
-LOG_EXPOSURE_MEAN, LOG_EXPOSURE_SD = 0.0, 0.25
+# A camera exposes for what faces it: of the log of the root mean square of irradiance / pi on the front of a head. As in
+# relit.synth.camera, whose shots have 0.17 +- 0.20: in portraits a white face comes out a little above 1, whatever the skin.
+# Backlit faces are far off, so the tails are those of Student's distribution with as many degrees of freedom.
+LOG_EXPOSURE_MEAN, LOG_EXPOSURE_SD, EXPOSURE_FREEDOM = 0.2, 0.22, 4
 LOG_TINT_SD = 0.12
+FRONT = torch.tensor(
+    [
+        [math.sin(azimuth) * math.cos(elevation), math.sin(elevation), math.cos(azimuth) * math.cos(elevation)]
+        for azimuth in (-1.1, -0.55, 0.0, 0.55, 1.1)
+        for elevation in (-0.5, 0.0, 0.5)
+    ]
+)
 SQRT_4PI = math.sqrt(4 * math.pi)
 
 
@@ -24,17 +35,19 @@ def light_prior(sh: Float[Tensor, "81 3"]) -> Float[Tensor, ""]:
         Half the sum of squared deviations in standard deviations.
     """
     mean = sh[0].clamp_min(1e-4)
-    grey = mean.mean()
+    front = (diffuse_irradiance(sh, FRONT.to(sh)) / math.pi).square().mean(0).clamp_min(1e-6).sqrt()
+    grey = front.mean()
     shape = sh[1:] / mean
     luminance = shape.mean(1)
     bands = BAND_SD[BANDS][1:].to(sh)
+    exposure = (grey.log() - LOG_EXPOSURE_MEAN) / LOG_EXPOSURE_SD
     deviations = [
         luminance / bands,
         ((shape - luminance[:, None]) / CHROMA_SD).flatten(),
-        ((grey / SQRT_4PI).log() - LOG_EXPOSURE_MEAN)[None] / LOG_EXPOSURE_SD,
-        (mean / grey).log() / LOG_TINT_SD,
+        (front / grey).log() / LOG_TINT_SD,
     ]
-    return 0.5 * torch.stack([(d**2).sum() for d in deviations]).sum()
+    tails = (EXPOSURE_FREEDOM + 1) * (exposure**2 / EXPOSURE_FREEDOM).log1p()
+    return 0.5 * (torch.stack([(d**2).sum() for d in deviations]).sum() + tails)
 
 
 def solve_light(
