@@ -19,10 +19,12 @@ from relit.geometry.transforms import rigid
 from relit.head.eyes import paint_eyes
 from relit.head.mouth import paint_mouth
 from relit.maps.infer import infer_surface
-from relit.methods import METHODS, fit_photos
+from relit.methods import METHODS
+from relit.methods.fitted import Fitted, observe_and_fit
 from relit.models.head import PARTS, HeadModel, expression_morphs, landmark_points, load_head_model, neutral_vertices
 from relit.models.skin import load_skin_model, skin_albedo
 from relit.observe.observe import observe
+from relit.progress import Stopwatch
 from relit.types import Camera, FaceFit, FitResult, Head, Observation, Photo, ReflectanceMaps
 
 FOCAL_35MM = 50.0  # where a baseline must assume a lens
@@ -77,7 +79,7 @@ def contender(name: str) -> Contender:
         AssetMissing: what it needs is not installed.
     """
     if name in METHODS:
-        return Contender(name, __version__, METHODS[name], lambda photos, size: answer_of(fit_photos(photos, name, size)))
+        return Contender(name, __version__, METHODS[name], lambda photos, size: answer_of(_finished(name, photos, size)))
     if name in BASELINES:
         about, run = BASELINES[name]
         stated = f"{__version__} with eos-py {_eos()}" if name == "eos" else __version__
@@ -93,6 +95,20 @@ def contender(name: str) -> Contender:
         return Contender(name.replace(":", "."), stated, about, lambda photos, size: answer_of(run(photos, size)))
     known = ", ".join((*METHODS, *BASELINES))
     raise InputError(f"there is no method {name!r}; choose one of: {known}, or give module:function")
+
+
+def _finished(name: str, photos: list[Photo], size: Size) -> FitResult:
+    """The result of a method of relit; methods start from the same fit, which is kept for the next one."""
+    started, seconds = _started(tuple(photos))
+    watch = Stopwatch()
+    watch.seconds.update(seconds)
+    return import_module(f"relit.methods.{name}").finish(started, size, 0, watch)
+
+
+@lru_cache(maxsize=1)
+def _started(photos: tuple[Photo, ...]) -> tuple[Fitted, dict[str, float]]:
+    watch = Stopwatch()
+    return observe_and_fit(list(photos), None, "auto", 0, watch), watch.seconds
 
 
 def answer_of(result: Answer | FitResult | Head) -> Answer:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, grid_sample, interpolate
 
@@ -149,12 +149,16 @@ def main() -> None:
     parser.add_argument("run", type=Path, help="folder of checkpoints and of the result")
     parser.add_argument("--config", choices=CONFIGS, default="cpu")
     parser.add_argument("--minutes", type=float, default=1e6)
+    parser.add_argument("--start", type=Path, help="weights of an earlier run to begin with")
     given = parser.parse_args()
     config = CONFIGS[given.config]
     device = torch.device("cuda" if given.config == "gpu" and torch.cuda.is_available() else "cpu")
     torch.manual_seed(0)
     learn, held_out = Pairs(given.pairs, "train", device), Pairs(given.pairs, "test", device)
-    network = new_delighting(config.widths).to(device, memory_format=torch.channels_last)
+    network = new_delighting(config.widths)
+    if given.start:
+        network.load_state_dict({name: value.float() for name, value in load_file(given.start).items()})
+    network = network.to(device, memory_format=torch.channels_last)
 
     def losses(network, step):
         if step % 250 == 0:
