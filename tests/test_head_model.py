@@ -133,6 +133,12 @@ def test_a_blink_closes_the_lids_of_random_people(model, people):
         assert opening.abs().max() < 0.45
 
 
+def test_some_expressions_are_the_same_as_among_all(model, people):
+    shapes = tuple(ARKIT_NAMES.index(name) for name in ("jawOpen", "eyeBlinkRight", "eyeLookInLeft"))
+    whole = expression_morphs(model, people[0])
+    assert torch.equal(expression_morphs(model, people[0], shapes), whole[list(shapes)])
+
+
 def test_half_a_blink_on_straight_lines_clears_the_eyeball(model, people):
     margin = model.lid_gap > 1e-4
     for vertices in people:

@@ -133,31 +133,37 @@ def eye_centres(model: HeadModel, neutral: Float[Tensor, "V 3"]) -> Float[Tensor
     return neutral[model.eye_vertices].mean(1) - model.eye_template.mean(0)
 
 
-def expression_morphs(model: HeadModel, neutral: Float[Tensor, "V 3"]) -> Float[Tensor, "52 V 3"]:
-    """The displacements of the 52 expressions for this head.
+def expression_morphs(
+    model: HeadModel, neutral: Float[Tensor, "V 3"], shapes: tuple[int, ...] = tuple(range(len(ARKIT_NAMES)))
+) -> Float[Tensor, "E V 3"]:
+    """The displacements of the expressions for this head.
 
     Blinks are rescaled along the lids so that this identity's lids just meet, in front of the eyeball; eyeLook* turn
     the eyeballs.
+
+    Args:
+        shapes: those that are wanted, as indices into ARKIT_NAMES; default all 52.
     """
-    morphs = model.expression_modes.clone()
+    morphs = model.expression_modes[list(shapes)]
+    row = {ARKIT_NAMES[shape]: k for k, shape in enumerate(shapes)}
     centres = eye_centres(model, neutral)
     for side, end in enumerate(("Left", "Right")):
-        index = ARKIT_NAMES.index(f"eyeBlink{end}")
-        morphs[index] = _blink(model, neutral, morphs[index], side, centres)
+        if (blink := row.get(f"eyeBlink{end}")) is not None:
+            morphs[blink] = _blink(model, neutral, morphs[blink], side, centres)
         outward = 1.0 if side == 0 else -1.0
         for name, yaw, pitch in (("Up", 0, 1), ("Down", 0, -1), ("Out", outward, 0), ("In", -outward, 0)):
-            turn = gaze_rotation(neutral.new_tensor([yaw * LOOK_RAD, pitch * LOOK_RAD]))
-            moved = model.eye_template @ turn.T - model.eye_template
-            morphs[ARKIT_NAMES.index(f"eyeLook{name}{end}"), model.eye_vertices[side]] = moved
+            if (look := row.get(f"eyeLook{name}{end}")) is not None:
+                turn = gaze_rotation(neutral.new_tensor([yaw * LOOK_RAD, pitch * LOOK_RAD]))
+                morphs[look, model.eye_vertices[side]] = model.eye_template @ turn.T - model.eye_template
     return morphs
 
 
 def posed_vertices(
     model: HeadModel,
     neutral: Float[Tensor, "V 3"],
-    expression: Float[Tensor, "52"],
+    expression: Float[Tensor, "E"],
     gaze_rad: Float[Tensor, "2 2"],
-    morphs: Float[Tensor, "52 V 3"] | None = None,
+    morphs: Float[Tensor, "E V 3"] | None = None,
 ) -> Float[Tensor, "V 3"]:
     """The head with an expression and its eyeballs turned. Differentiable in neutral, expression and gaze.
 
@@ -165,7 +171,7 @@ def posed_vertices(
 
     Args:
         gaze_rad: (left, right) x (yaw to the subject's left, pitch up).
-        morphs: of this identity; those of the mean head if None.
+        morphs: of this identity, one per weight; all 52 of the mean head if None.
     """
     modes = model.expression_modes if morphs is None else morphs
     moved = neutral + (expression @ modes.flatten(1)).view_as(neutral)
@@ -239,21 +245,36 @@ def _blink(model: HeadModel, neutral: Tensor, blink: Tensor, side: int, centres:
     lift = torch.zeros_like(turn).index_copy(0, ids, torch.where(below, model.lid_hold * at_column(rise), 0.0))
     turn = turn.index_copy(0, ids, torch.where(below, 0.0, turn[ids]))
     scale = neutral.new_full((columns,), 0.7)
+    turned = lambda x, r, angle: centres[side] + torch.stack([x, r * angle.sin(), r * angle.cos()], 1)  # noqa: E731
+    own = x[ids], radius[ids], elevation[ids], turn[ids], lift[ids]
+    of_lids = ids.new_zeros(len(neutral)).index_copy(0, ids, torch.arange(len(ids), device=ids.device))
+    start, end = of_lids[model.lid_edges[side]].unbind(-1)
     for step in range(BLINK_STEPS):
-        own = scale.mean().expand(len(neutral)).index_copy(0, ids, at_column(scale))
-        angle = elevation + own * turn + lift
-        closed = centres[side] + torch.stack([x, radius * angle.sin(), radius * angle.cos()], 1)
-        closed = closed.index_copy(0, ids, _in_front_of_eye(model, closed[ids], centres[side], ahead))
-        upper, lower = lid_edge_points(model, closed)[side, :, :, 1]
+        used = scale
+        closed = turned(*own[:2], own[2] + at_column(used) * own[3] + own[4])
+        closed = _in_front_of_eye(model, closed, centres[side], ahead)
+        height = closed[:, 1]
+        upper, lower = height[start] + model.lid_edge_share[side] * (height[end] - height[start])
         speed = ((open_upper - open_lower) - (upper - lower)).clamp_min(1e-3) / scale
         scale = (scale + 0.8 * (upper - lower) / speed.clamp_min(1e-3)).clamp(0.1, 2.0)
         ends = torch.cat([scale[:1], scale, scale[-1:]])
         smooth = 0.25 if step < BLINK_STEPS // 2 else 0.08
         scale = smooth * ends[:-2] + (1 - 2 * smooth) * ends[1:-1] + smooth * ends[2:]
-    outside = torch.isin(ids, model.triangles[model.part == PARTS.index("skin")]) & (model.lid_gap > 0)
-    closed = closed.index_copy(0, ids, _clear_of_eye(model, neutral[ids], closed[ids], centres[side], ~below & outside))
-    touched = (blink.norm(dim=1) > 1e-6).index_fill(0, ids, True)
-    return torch.where(touched[:, None], closed - neutral, 0.0)
+    outside = _on_skin(model)[ids] & (model.lid_gap > 0)
+    closed = _clear_of_eye(model, neutral[ids], closed, centres[side], ~below & outside)
+    # skin that is no lid but moves with it turns by the mean of the columns
+    touched = blink.norm(dim=1).index_fill(0, ids, 0) > 1e-6
+    moved = torch.zeros_like(neutral)
+    angle = elevation[touched] + used.mean() * turn[touched]
+    moved[touched] = turned(x[touched], radius[touched], angle) - neutral[touched]
+    return moved.index_copy(0, ids, closed - neutral[ids])
+
+
+@lru_cache(maxsize=2)
+def _on_skin(model: HeadModel) -> Tensor:
+    """[V] whether a vertex lies on the skin."""
+    corners = model.triangles[model.part == PARTS.index("skin")].flatten()
+    return corners.new_zeros(len(model.mean), dtype=torch.bool).index_fill(0, corners, True)
 
 
 def _clear_of_eye(model: HeadModel, lids: Tensor, closed: Tensor, centre: Tensor, upper: Tensor) -> Tensor:

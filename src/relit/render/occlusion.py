@@ -57,7 +57,18 @@ def transfer_at(
     rays: int = DIRECTIONS,
     traced: Bool[Tensor, "P"] | None = None,
 ) -> Float[Tensor, "P 81"]:
-    """`light_transfer` without bounces at any points.
+    """`light_transfer` without bounces at any points, see `hidden_transfer`."""
+    return sh_basis(normals) * cosine_lobe()[BAND] - hidden_transfer(points, normals, occluders, rays, traced)
+
+
+def hidden_transfer(
+    points: Float[Tensor, "P 3"],
+    normals: Float[Tensor, "P 3"],
+    occluders: tuple[tuple[Tensor, Tensor, float], ...],
+    rays: int = DIRECTIONS,
+    traced: Bool[Tensor, "P"] | None = None,
+) -> Float[Tensor, "P 81"]:
+    """What occluders take from the transfer of open surfaces.
 
     Args:
         points: on surfaces; rays start a little above them.
@@ -71,7 +82,7 @@ def transfer_at(
         met = hidden(points + RAY_START_M * normals, directions, asked & (passed > 0), vertices, triangles)
         passed -= passed * opacity * met
     lost = (1 - passed) * cosine.clamp_min(0) * (4 * math.pi / rays)
-    return sh_basis(normals) * cosine_lobe()[BAND] - lost @ sh_basis(directions)
+    return lost @ sh_basis(directions)
 
 
 def ambient_occlusion(transfer: Float[Tensor, "V 81"]) -> Float[Tensor, "V"]:
@@ -99,15 +110,15 @@ def multiple_bounces(visibility: Float[Tensor, "*batch"], albedo: Float[Tensor, 
 def hidden(origins: Tensor, directions: Tensor, asked: Tensor, vertices: Tensor, triangles: Tensor) -> Tensor:
     """(V, D) whether the ray from each origin along each direction meets the mesh, where `asked`."""
     scene = _scene(vertices, triangles)
-    blocked = torch.zeros(asked.shape, dtype=torch.bool)
+    blocked = np.zeros(asked.shape, bool)
     # Direction by direction: neighbouring rays are parallel, which Embree traverses fastest.
-    which, vertex = asked.T.nonzero(as_tuple=True)
-    for part in torch.arange(len(which)).split(RAYS_AT_ONCE):
-        start = np.ascontiguousarray(origins[vertex[part]].numpy())
-        along = np.ascontiguousarray(directions[which[part]].numpy())
+    which, vertex = np.nonzero(np.ascontiguousarray(asked.numpy().T))
+    for first in range(0, len(which), RAYS_AT_ONCE):
+        part = slice(first, first + RAYS_AT_ONCE)
+        start, along = (np.take(x.numpy(), at[part], 0) for x, at in ((origins, vertex), (directions, which)))
         met = scene.run(start, along, query="OCCLUDED")
-        blocked[vertex[part], which[part]] = torch.from_numpy(np.asarray(met) >= 0)
-    return blocked
+        blocked[vertex[part], which[part]] = np.asarray(met) >= 0
+    return torch.from_numpy(blocked)
 
 
 def _scene(vertices: Tensor, triangles: Tensor) -> rtcore_scene.EmbreeScene:

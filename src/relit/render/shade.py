@@ -86,18 +86,23 @@ def _by_loop(surface: Surface, lighting: Lighting) -> bool:
 
 def _shaded_by_loop(surface: Surface, around: Tensor, light: PrefilteredLight, lighting: Lighting) -> tuple[Tensor, Tensor]:
     """`shade` by `relit.render.shade_kernel`."""
-    normals = surface.geometry_normal, surface.diffuse_normal, surface.specular_normal
-    frames = torch.stack([surface.towards_eye, *normals, surface.open_direction], 1)
-    scalars = torch.stack([surface.f0, surface.roughness, surface.visibility], 1)
-    lamps = torch.stack([lighting.directions, lighting.irradiance], 1)
-    arrays = [
-        x.numpy() for x in (frames, scalars, torch.stack([surface.irradiance, around], 1), surface.lit.contiguous(), lamps)
-    ]
+    frames = (
+        surface.towards_eye,
+        surface.geometry_normal,
+        surface.diffuse_normal,
+        surface.specular_normal,
+        surface.open_direction,
+    )
+    numbers = surface.f0, surface.roughness, surface.visibility
+    colours = surface.irradiance, around
+    frames, numbers, colours = (tuple(x.contiguous().numpy() for x in some) for some in (frames, numbers, colours))
+    lit, lamps = surface.lit.contiguous().numpy(), torch.stack([lighting.directions, lighting.irradiance], 1).numpy()
     tables = light.table.permute(1, 2, 3, 0).contiguous().numpy(), split_sum()[0].numpy()
     sharp = bool((surface.roughness < MIRROR_ROUGHNESS).any())
     mirror = MIRROR_ROUGHNESS, MIRROR_CONTRAST, float(_gain(light)) if sharp else 0.0, RELIEF_SLOPE
-    out = np.empty((len(frames), 6), np.float32)
-    kernels.in_bands(len(out), lambda _, a, b: shade_kernel.shade_points(*arrays, tables, mirror, out, a, b))
+    given = frames, numbers, colours, lit, lamps, tables, mirror
+    out = np.empty((len(lit), 6), np.float32)
+    kernels.in_bands(len(out), lambda _, a, b: shade_kernel.shade_points(*given, out, a, b))
     return torch.from_numpy(out).split(3, 1)
 
 

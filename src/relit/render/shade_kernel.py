@@ -12,8 +12,13 @@ _LOBES = np.array(LOBE_ROUGHNESS, np.float32)
 _SHARES = np.array([1 - NARROW_WEIGHT, NARROW_WEIGHT], np.float32)
 
 
-@njit(cache=True, nogil=True, fastmath={"contract", "arcp", "nsz"})
-def _light(table, x, y, z, level, out):
+# Coefficients of acos(x) / sqrt(1 - x). Source: Abramowitz & Stegun 1964, 4.4.46, error below 2e-8.
+_ANGLE = (1.5707963050, -0.2145988016, 0.0889789874, -0.0501743046, 0.0308918810, -0.0170881256, 0.0066700901, -0.0012624911)
+_kernel = njit(cache=True, nogil=True, error_model="numpy")
+
+
+@njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract", "arcp", "nsz"})
+def _light(table, x, y, z, level):
     """Trilinear value of an octahedral table (levels, rows, columns, 3)."""
     levels, rows, columns = table.shape[0], table.shape[1], table.shape[2]
     scale = 1 / (abs(x) + abs(y) + abs(z))
@@ -24,17 +29,37 @@ def _light(table, x, y, z, level, out):
     column, row = min(max(column, 0.0), columns - 1.0), min(max(row, 0.0), rows - 1.0)
     i, j, k = min(int(column), columns - 2), min(int(row), rows - 2), min(int(level), levels - 2)
     fi, fj, fk = column - i, row - j, level - k
-    for channel in range(3):
-        out[channel] = 0.0
-    for corner in range(8):
-        a, b, c = corner & 1, (corner >> 1) & 1, corner >> 2
-        weight = (fi if a else 1 - fi) * (fj if b else 1 - fj) * (fk if c else 1 - fk)
-        if weight > 0:
-            for channel in range(3):
-                out[channel] += weight * table[k + c, j + b, i + a, channel]
+    weights = (1 - fi) * (1 - fj), fi * (1 - fj), (1 - fi) * fj, fi * fj
+    upper = _bilinear(table[k + 1, j, i], table[k + 1, j, i + 1], table[k + 1, j + 1, i], table[k + 1, j + 1, i + 1], weights)
+    if fk == 1:
+        return upper
+    lower = _bilinear(table[k, j, i], table[k, j, i + 1], table[k, j + 1, i], table[k, j + 1, i + 1], weights)
+    rest = 1 - fk
+    return rest * lower[0] + fk * upper[0], rest * lower[1] + fk * upper[1], rest * lower[2] + fk * upper[2]
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy", inline="always", fastmath={"contract", "arcp", "nsz"})
+def _bilinear(a, b, c, d, weights):
+    wa, wb, wc, wd = weights
+    return (
+        wa * a[0] + wb * b[0] + wc * c[0] + wd * d[0],
+        wa * a[1] + wb * b[1] + wc * c[1] + wd * d[1],
+        wa * a[2] + wb * b[2] + wc * c[2] + wd * d[2],
+    )
+
+
+@_kernel
+def _angle(cosine):
+    """acos."""
+    x = abs(cosine)
+    total = 0.0
+    for k in range(len(_ANGLE) - 1, -1, -1):
+        total = total * x + _ANGLE[k]
+    total *= math.sqrt(1 - x)
+    return total if cosine >= 0 else math.pi - total
+
+
+@_kernel
 def _split_sum(table, n_dot_v, roughness):
     """Bilinear factor of F0 and bias of the environment's reflectance, from a table (2, S, S) of texel centres."""
     size = table.shape[1]
@@ -49,20 +74,20 @@ def _split_sum(table, n_dot_v, roughness):
     return scale, bias
 
 
-@njit(cache=True, nogil=True)
+@_kernel
 def _overlap(cosine, half_angle, lobe):
-    between = math.acos(min(max(cosine, -0.9999), 0.9999))
+    between = _angle(min(max(cosine, -0.9999), 0.9999))
     share = min(max((half_angle + lobe - between) / (2 * lobe), 0.0), 1.0)
     return share * share * (3 - 2 * share)
 
 
-@njit(cache=True, nogil=True)
+@_kernel
 def _bounces(visibility, albedo):
     a, b, c = 2.0404 * albedo - 0.3324, -4.7951 * albedo + 0.6417, 2.7552 * albedo + 0.6903
     return max(visibility, ((visibility * a + b) * visibility + c) * visibility)
 
 
-@njit(cache=True, nogil=True)
+@_kernel
 def _highlight(n, e, towards, f0, roughness):
     """Both GGX lobes times the cosine to the light."""
     n_dot_l = n[0] * towards[0] + n[1] * towards[1] + n[2] * towards[2]
@@ -86,41 +111,42 @@ def _highlight(n, e, towards, f0, roughness):
     return total * n_dot_l
 
 
-@njit(cache=True, nogil=True)
-def shade_points(frames, scalars, colours, lit, light, tables, mirror, out, first, last):
+@_kernel
+def shade_points(frames, numbers, colours, lit, light, tables, mirror, out, first, last):
     """Fill irradiance and specular radiance `out` (P, 6) of points `first:last`.
 
     Args:
-        frames: (P, 5, 3) towards the eye, geometry, diffuse and specular normal, open direction.
-        scalars: (P, 3) F0, roughness, visibility.
-        colours: (P, 2, 3) irradiance, albedo of the surroundings.
+        frames: (P, 3) each: towards the eye, geometry, diffuse and specular normal, open direction.
+        numbers: (P,) each: F0, roughness, visibility.
+        colours: (P, 3) each: irradiance, albedo of the surroundings.
         lit: (P, L). light: (L, 2, 3) direction and irradiance.
         tables: of the light (levels, rows, columns, 3), the cosine lobe last, and the split sum (2, S, S).
         mirror: roughness below which sources stand out, the exponent and the gain of that, and relief's slope.
     """
     environment, reflectances = tables
     sharp, power, gain, relief = mirror
+    eyes, plain_normals, diffuse_normals, specular_normals, open_directions = frames
+    f0s, roughnesses, visibilities = numbers
+    irradiances, surroundings = colours
     last_level = environment.shape[0] - 1.0
-    found, plain, bent = np.empty(3), np.empty(3), np.empty(3)
     for p in range(first, last):
-        e, g, d, n, o = frames[p, 0], frames[p, 1], frames[p, 2], frames[p, 3], frames[p, 4]
-        f0, roughness = scalars[p, 0], scalars[p, 1]
-        visible = max(scalars[p, 2], 0.02)
-        _light(environment, d[0], d[1], d[2], last_level, bent)
-        _light(environment, g[0], g[1], g[2], last_level, plain)
+        e, g, d, n, o = eyes[p], plain_normals[p], diffuse_normals[p], specular_normals[p], open_directions[p]
+        f0, roughness, visible = f0s[p], roughnesses[p], max(visibilities[p], 0.02)
+        bent = _light(environment, d[0], d[1], d[2], last_level)
+        plain = _light(environment, g[0], g[1], g[2], last_level)
         for channel in range(3):
-            ambient = max(colours[p, 0, channel] + scalars[p, 2] * (bent[channel] - plain[channel]), 0.0)
-            out[p, channel] = ambient * _bounces(visible, colours[p, 1, channel]) / visible
+            ambient = max(irradiances[p, channel] + visibilities[p] * (bent[channel] - plain[channel]), 0.0)
+            out[p, channel] = ambient * _bounces(visible, surroundings[p, channel]) / visible
         n_dot_v = min(max(n[0] * e[0] + n[1] * e[1] + n[2] * e[2], 1e-3), 1.0)
         mx, my, mz = 2 * n_dot_v * n[0] - e[0], 2 * n_dot_v * n[1] - e[1], 2 * n_dot_v * n[2] - e[2]
         length = max(math.sqrt(mx * mx + my * my + mz * mz), 1e-12)
         mx, my, mz = mx / length, my / length, mz / length
-        _light(environment, mx, my, mz, min(max(roughness, 0.0), 1.0) * (last_level - 1), found)
+        found = _light(environment, mx, my, mz, min(max(roughness, 0.0), 1.0) * (last_level - 1))
         slope = relief * roughness * roughness
         masking = 2 / (1 + math.sqrt(1 + slope * slope * (1 / (n_dot_v * n_dot_v) - 1)))
         scale, bias = _split_sum(reflectances, n_dot_v, min(max(roughness, 0.0), 1.0))
         lobe = 0.2 + 0.7 * roughness
-        sky = math.acos(math.sqrt(min(max(1 - scalars[p, 2], 1e-4), 1 - 1e-4)))
+        sky = _angle(math.sqrt(min(max(1 - visibilities[p], 1e-4), 1 - 1e-4)))
         whole = max(_overlap(g[0] * mx + g[1] * my + g[2] * mz, math.pi / 2, lobe), 1e-3)
         seen = min(_overlap(o[0] * mx + o[1] * my + o[2] * mz, sky, lobe) / whole, 1.0)
         reflectance = (f0 * scale + bias) * masking * seen

@@ -5,14 +5,15 @@ from functools import lru_cache
 
 import numpy as np
 import torch
+from numba import njit
 from scipy.spatial import cKDTree
 from torch import Tensor
-from torch.nn.functional import embedding_bag
 
 from relit.appearance.harmonics import BAND, cosine_lobe, sh_basis
 from relit.geometry.mesh import vertex_normals
 from relit.models.head import PARTS, HeadModel, expression_morphs, load_head_model, posed_vertices
-from relit.render.occlusion import ambient_occlusion, light_transfer, transfer_at
+from relit.render.kernels import in_bands
+from relit.render.occlusion import ambient_occlusion, hidden_transfer, light_transfer
 from relit.synth.subject import Subject, neutral_of
 
 RAYS = 48  # per vertex; their noise, some 3 % of the visibility, differs from subject to subject
@@ -30,7 +31,6 @@ class Posed:
     """A subject's head in its expression."""
 
     neutral: Tensor  # (V, 3)
-    morphs: Tensor  # (52, V, 3)
     vertices: Tensor  # (V, 3)
     normals: Tensor  # (V, 3)
     transfer: Tensor  # (V, 81) without bounces
@@ -48,11 +48,12 @@ def placed(subject: Subject, model: HeadModel, neutral: Tensor | None = None) ->
         neutral: (V, 3) another neutral head than the subject's own.
     """
     neutral = neutral_of(subject, model) if neutral is None else neutral
-    morphs = expression_morphs(model, neutral)
-    expression, gaze = torch.from_numpy(subject.expression), torch.from_numpy(subject.gaze_rad)
+    shown = np.flatnonzero(subject.expression)
+    morphs = expression_morphs(model, neutral, tuple(shown.tolist()))
+    expression, gaze = torch.from_numpy(subject.expression[shown]), torch.from_numpy(subject.gaze_rad)
     vertices = posed_vertices(model, neutral, expression, gaze, morphs)
     normals = vertex_normals(vertices, model.triangles)
-    return Posed(neutral, morphs, vertices, normals, sh_basis(normals) * cosine_lobe()[BAND])
+    return Posed(neutral, vertices, normals, sh_basis(normals) * cosine_lobe()[BAND])
 
 
 def occluded(
@@ -71,16 +72,27 @@ def occluded(
         tree = cKDTree(torch.cat([vertices[::5] for vertices, _, _ in others]).numpy())
         away, _ = tree.query(posed.vertices.numpy(), distance_upper_bound=_NEAR_M)
         traced = traced | (torch.from_numpy(away < _NEAR_M) & ~dark)
-    transfer = posed.transfer.clone()
-    transfer[dark] = 0
     meshes = ((posed.vertices, model.triangles if inside else _outer_triangles(), 1.0), *others)
     kept, near, share = _thinned()
     asked = traced[kept]
     at = kept[asked]
-    lost = torch.zeros(len(kept), transfer.shape[1])
-    lost[asked] = posed.transfer[at] - transfer_at(posed.vertices[at], posed.normals[at], meshes, rays)
-    transfer[traced] = posed.transfer[traced] - embedding_bag(near[traced], lost, per_sample_weights=share[traced], mode="sum")
+    lost = torch.zeros(len(kept), posed.transfer.shape[1])
+    lost[asked] = hidden_transfer(posed.vertices[at], posed.normals[at], meshes, rays)
+    transfer = posed.transfer * ~(dark & ~traced)[:, None]
+    arrays = [x.numpy() for x in (transfer, traced.nonzero()[:, 0], lost, near, share)]
+    in_bands(len(arrays[1]), lambda _, first, last: _take_away(*arrays, first, last))
     return replace(posed, transfer=transfer)
+
+
+@njit(cache=True, nogil=True)
+def _take_away(transfer, listed, lost, near, share, first, last):
+    """Takes from the rows `listed` of `transfer` what their sources have lost, in their shares."""
+    for k in range(first, last):
+        row = transfer[listed[k]]
+        for source in range(near.shape[1]):
+            weight, taken = share[listed[k], source], lost[near[listed[k], source]]
+            for c in range(len(row)):
+                row[c] -= weight * taken[c]
 
 
 @lru_cache(maxsize=1)

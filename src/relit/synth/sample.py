@@ -16,6 +16,7 @@ from relit.synth.geometry import RAYS, Posed, occluded, placed
 from relit.synth.light import Scene, draw_scene
 from relit.synth.panoramas import panorama_names
 from relit.synth.photo import PHOTO_PX, Photograph, photograph
+from relit.synth.png import encode_png
 from relit.synth.skin import maps_of
 from relit.synth.split import check_split
 from relit.synth.subject import Subject, draw_subject, record_of
@@ -27,10 +28,6 @@ KINDS = ("uv", "photo")
 PHOTO_MAPS = 704  # size of the maps that a photo is rendered from
 _SHOT, _SCENE, _DEVELOP, _OUTFIT = 40, 41, 42, 43  # purposes of random numbers
 F0_SCALE, MICRON_ZERO, POSITION_ORIGIN_M, POSITION_SPAN_M, DEPTH_SPAN_M = 0.08, 32768, -0.25, 0.5, 4.0
-# Run lengths and one fixed filter: half the time of the default, a few per cent larger.
-_PNG = [cv2.IMWRITE_PNG_COMPRESSION, 1, cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE]
-if hasattr(cv2, "IMWRITE_PNG_FILTER"):  # OpenCV 4.11 and later
-    _PNG += [cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_SUB]
 _POSITION_STEP = 16  # 0.12 mm: finer digits would double the file
 PHOTO_RAYS = 96
 # How each file of a sample is coded; written beside the data.
@@ -128,10 +125,10 @@ def _uv_files(lit: LitTexture, picture: np.ndarray) -> dict[str, bytes]:
     position = (lit.position_m - POSITION_ORIGIN_M) / POSITION_SPAN_M * 65535
     position = np.round(position / _POSITION_STEP).clip(1, 65535 // _POSITION_STEP) * _POSITION_STEP * inside
     return {
-        "lit.png": _png(picture),
-        "visible.png": _png(_byte(lit.visible)),
-        "object_normal.png": _png(_byte(0.5 + 0.5 * lit.normal)),
-        "position.png": _png(position.astype(np.uint16)),
+        "lit.png": encode_png(picture),
+        "visible.png": encode_png(_byte(lit.visible)),
+        "object_normal.png": encode_png(_byte(0.5 + 0.5 * lit.normal)),
+        "position.png": encode_png(position.astype(np.uint16)),
     }
 
 
@@ -141,15 +138,15 @@ def _photo_files(photo: Photograph, shot: Shot) -> dict[str, bytes]:
     depth = photo.depth_m / DEPTH_SPAN_M * 65535
     return {
         "photo.jpg": jpeg.tobytes(),
-        "mask.png": _png(photo.part),
-        "region.png": _png(photo.region),
-        "coverage.png": _png(_byte(photo.coverage)),
-        "hair.png": _png(_byte(photo.hair)),
-        "occluder.png": _png(_byte(photo.occluder)),
-        "uv.png": _png(np.round(uv.clip(0, 1) * 65535).astype(np.uint16)),
-        "depth.png": _png(np.round(depth.clip(0, 65535)).astype(np.uint16)),
-        "normal.png": _png(_byte(0.5 + 0.5 * photo.normal)),
-        "image_albedo.png": _png(_coded(photo.albedo)),
+        "mask.png": encode_png(photo.part),
+        "region.png": encode_png(photo.region),
+        "coverage.png": encode_png(_byte(photo.coverage)),
+        "hair.png": encode_png(_byte(photo.hair)),
+        "occluder.png": encode_png(_byte(photo.occluder)),
+        "uv.png": encode_png(np.round(uv.clip(0, 1) * 65535).astype(np.uint16)),
+        "depth.png": encode_png(np.round(depth.clip(0, 65535)).astype(np.uint16)),
+        "normal.png": encode_png(_byte(0.5 + 0.5 * photo.normal)),
+        "image_albedo.png": encode_png(_coded(photo.albedo)),
     }
 
 
@@ -160,13 +157,13 @@ def _map_files(maps: ReflectanceMaps, size: int) -> dict[str, bytes]:
 
     micron = np.round(at_size(maps.displacement_mm) * 1000 + MICRON_ZERO).clip(0, 65535)
     return {
-        "albedo.png": _png(_coded(at_size(maps.diffuse_albedo))),
-        "specular.png": _png(_byte(at_size(maps.specular_albedo) / F0_SCALE)),
-        "roughness.png": _png(_byte(at_size(maps.roughness))),
-        "diffuse_normal.png": _png(_byte(0.5 + 0.5 * _unit(at_size(maps.diffuse_normal)))),
-        "specular_normal.png": _png(_byte(0.5 + 0.5 * _unit(at_size(maps.specular_normal)))),
-        "displacement.png": _png(micron.astype(np.uint16)),
-        "occlusion.png": _png(_byte(at_size(maps.occlusion))),
+        "albedo.png": encode_png(_coded(at_size(maps.diffuse_albedo))),
+        "specular.png": encode_png(_byte(at_size(maps.specular_albedo) / F0_SCALE)),
+        "roughness.png": encode_png(_byte(at_size(maps.roughness))),
+        "diffuse_normal.png": encode_png(_byte(0.5 + 0.5 * _unit(at_size(maps.diffuse_normal)))),
+        "specular_normal.png": encode_png(_byte(0.5 + 0.5 * _unit(at_size(maps.specular_normal)))),
+        "displacement.png": encode_png(micron.astype(np.uint16)),
+        "occlusion.png": encode_png(_byte(at_size(maps.occlusion))),
     }
 
 
@@ -207,9 +204,3 @@ def _byte(values: np.ndarray) -> np.ndarray:
 
 def _coded(linear: np.ndarray) -> np.ndarray:
     return _byte(srgb_from_linear(torch.from_numpy(np.ascontiguousarray(linear))).numpy())
-
-
-def _png(picture: np.ndarray) -> bytes:
-    if picture.ndim == 3:
-        picture = np.ascontiguousarray(picture[..., ::-1])
-    return cv2.imencode(".png", picture, _PNG)[1].tobytes()

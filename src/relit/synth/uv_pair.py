@@ -6,13 +6,14 @@ from functools import lru_cache
 import cv2
 import numpy as np
 import torch
+from numba import njit
 from torch import Tensor
-from torch.nn.functional import normalize
 
 from relit.geometry.camera import camera_centre, project
 from relit.geometry.mesh import vertex_tangents
 from relit.geometry.uv import rasterise_uv
 from relit.models.head import PARTS, HeadModel, load_head_model
+from relit.render.kernels import in_bands
 from relit.render.occlusion import ambient_occlusion, multiple_bounces, open_direction
 from relit.render.portrait import WET_ROUGHNESS
 from relit.render.rasterise import Fragments, covered, interpolate, rasterise
@@ -55,9 +56,7 @@ class LitTexture:
         self.position_m = position_m  # head frame
 
 
-def light_texture(
-    posed: Posed, maps: ReflectanceMaps, lighting: Lighting, shot: Shot, outfit: Outfit = BARE
-) -> LitTexture:
+def light_texture(posed: Posed, maps: ReflectanceMaps, lighting: Lighting, shot: Shot, outfit: Outfit = BARE) -> LitTexture:
     """Shades every texel of the head as the camera of a shot would see it.
 
     The same shading as `relit.render.portrait`, texel by texel instead of pixel by pixel, with the light spread below
@@ -80,44 +79,119 @@ def light_texture(
             1,
         )
         tangents = vertex_tangents(posed.vertices[split], model.uv, model.render_triangles, posed.normals[split])
-        values = interpolate(torch.cat([of_vertex[split], tangents], 1), model.render_triangles, fragments)[:, 0]
-        position, normal, irradiance, bent, visibility, at_px, tangent = values.split((3, 3, 3, 3, 1, 3, 4), 1)
-        normal = normalize(normal, dim=1)
-        towards = normalize(camera_centre(camera) - position, dim=1)
-        facing = (normal * towards).sum(1)
-        read = lambda texture: texture.flatten(0, 1)[listed]  # noqa: E731
-        along, up = _tangent_frame(normal, tangent)
-        bend = lambda stored: _from_tangent_space(read(stored), along, up, normal)  # noqa: E731
-        wet = torch.tensor([WET_ROUGHNESS.get(name, 1.0) for name in PARTS])
-        part = model.part[fragments.triangle[:, 0]]
+        texels = _Texels(len(listed))
+        texels.fill(torch.cat([of_vertex[split], tangents], 1), model, fragments, listed, maps, camera_centre(camera))
+        read = lambda texture: texture.flatten(0, 1).index_select(0, listed)  # noqa: E731
+        casting = outfit.casters(posed, model)
         surface = Surface(
-            towards_eye=towards,
-            geometry_normal=normal,
-            diffuse_normal=bend(maps.diffuse_normal),
-            specular_normal=bend(maps.specular_normal),
+            towards_eye=texels.towards_eye,
+            geometry_normal=texels.normal,
+            diffuse_normal=texels.diffuse_normal,
+            specular_normal=texels.specular_normal,
             albedo=read(maps.diffuse_albedo),
             f0=read(maps.specular_albedo[..., None])[:, 0],
-            roughness=torch.minimum(read(maps.roughness[..., None])[:, 0], wet[part]),
-            irradiance=irradiance,
-            visibility=visibility[:, 0],
-            open_direction=normalize(bent, dim=1),
-            lit=_lit(outfit.casters(posed, model), position, normal, lighting),
+            roughness=torch.minimum(read(maps.roughness[..., None])[:, 0], _wet(size)),
+            irradiance=texels.irradiance,
+            visibility=texels.visibility,
+            open_direction=texels.open_direction,
+            lit=_lit(casting, texels.position, texels.normal, lighting),
         )
         diffuse, specular = shade(surface, lighting)
         full = lambda flat: _scattered_to(flat, listed, size)  # noqa: E731
-        spread = _below_skin(full(diffuse), _soft_texels(size), layout(size).texel_mm)
+        spread = _below_skin(full(diffuse), size)
         lit = full(torch.ones(len(listed), 1))  # the light that spreads past the rim is cut off
-        radiance = (maps.diffuse_albedo.numpy() / math.pi * spread + full(specular)) * lit
-        seen = _seen(outfit.casters(posed, model), camera, at_px, facing)
+        radiance = (maps.diffuse_albedo.numpy() * np.float32(1 / math.pi) * spread + full(specular)) * lit
+        seen = _seen(casting, camera, texels.at_px, texels.facing)
         return LitTexture(radiance, full(seen[:, None])[..., 0], *_whole_geometry(posed, model, size))
+
+
+class _Texels:
+    """What is interpolated between the vertices at each of P texels, and the normals of the maps there."""
+
+    def __init__(self, count: int):
+        empty = lambda *shape: torch.empty(count, *shape)  # noqa: E731
+        self.position, self.normal, self.irradiance = empty(3), empty(3), empty(3)
+        self.open_direction, self.visibility, self.at_px = empty(3), empty(), empty(3)
+        self.towards_eye, self.facing = empty(3), empty()
+        self.diffuse_normal, self.specular_normal = empty(3), empty(3)
+
+    def fill(
+        self, of_vertex: Tensor, model: HeadModel, fragments: Fragments, listed: Tensor, maps: ReflectanceMaps, eye: Tensor
+    ):
+        """Fills all from (N, 20) values at the render vertices, in the order of `_interpolated`."""
+        stored = maps.diffuse_normal.flatten(0, 1), maps.specular_normal.flatten(0, 1)
+        given = of_vertex, model.render_triangles, fragments.triangle[:, 0], fragments.barycentric[:, 0], listed, *stored, eye
+        arrays = [x.contiguous().numpy() for x in (*given, *vars(self).values())]
+        in_bands(len(listed), lambda _, first, last: _interpolated(*arrays, first, last))
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _unit(x, y, z):
+    scale = 1 / max(math.sqrt(x * x + y * y + z * z), 1e-12)
+    return x * scale, y * scale, z * scale
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _interpolated(
+    vertices, triangles, triangle, weights, listed, diffuse, specular, eye,
+    position, normal, irradiance, open_direction, visibility, at_px, towards, facing, diffuse_normal, specular_normal,
+    first, last,
+):  # fmt: skip
+    """Fills the fields of `_Texels` in their order.
+
+    Args:
+        vertices: position, normal, irradiance, open direction, visibility, place in the picture, tangent and its sign.
+        diffuse, specular: (S * S, 3) normals in tangent space.
+    """
+    value = np.empty(vertices.shape[1])
+    for p in range(first, last):
+        a, b, c = triangles[triangle[p], 0], triangles[triangle[p], 1], triangles[triangle[p], 2]
+        u, v, w = weights[p]
+        for k in range(len(value)):
+            value[k] = u * vertices[a, k] + v * vertices[b, k] + w * vertices[c, k]
+        nx, ny, nz = _unit(value[3], value[4], value[5])
+        ox, oy, oz = _unit(value[9], value[10], value[11])
+        ex, ey, ez = _unit(eye[0] - value[0], eye[1] - value[1], eye[2] - value[2])
+        for k in range(3):
+            position[p, k], irradiance[p, k], at_px[p, k] = value[k], value[6 + k], value[13 + k]
+        normal[p, 0], normal[p, 1], normal[p, 2] = nx, ny, nz
+        open_direction[p, 0], open_direction[p, 1], open_direction[p, 2] = ox, oy, oz
+        towards[p, 0], towards[p, 1], towards[p, 2] = ex, ey, ez
+        visibility[p], facing[p] = value[12], nx * ex + ny * ey + nz * ez
+        # the tangent frame: along increasing u, and against v
+        tx, ty, tz = value[16], value[17], value[18]
+        on_normal = tx * nx + ty * ny + tz * nz
+        tx, ty, tz = _unit(tx - on_normal * nx, ty - on_normal * ny, tz - on_normal * nz)
+        sign = np.sign(value[19])
+        bx, by, bz = sign * (ny * tz - nz * ty), sign * (nz * tx - nx * tz), sign * (nx * ty - ny * tx)
+        for stored, bent in ((diffuse, diffuse_normal), (specular, specular_normal)):
+            r, s, t = stored[listed[p]]
+            x, y, z = _unit(r * tx + s * bx + t * nx, r * ty + s * by + t * ny, r * tz + s * bz + t * nz)
+            bent[p, 0], bent[p, 1], bent[p, 2] = x, y, z
 
 
 def _whole_geometry(posed: Posed, model: HeadModel, size: int) -> tuple[np.ndarray, np.ndarray]:
     """(S, S, 3) unit normal and (S, S, 3) position of every texel."""
     listed, fragments = _texels(size)
     of_vertex = torch.cat([posed.normals, posed.vertices], 1)[model.render_vertex]
-    normal, position = interpolate(of_vertex, model.render_triangles, fragments)[:, 0].split((3, 3), 1)
-    return _scattered_to(normalize(normal, dim=1), listed, size), _scattered_to(position, listed, size)
+    given = of_vertex, model.render_triangles, fragments.triangle[:, 0], fragments.barycentric[:, 0], listed
+    arrays = [x.contiguous().numpy() for x in given]
+    normal, position = np.zeros((2, size * size, 3), np.float32)
+    in_bands(len(listed), lambda _, first, last: _placed(*arrays, normal, position, first, last))
+    return normal.reshape(size, size, 3), position.reshape(size, size, 3)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _placed(vertices, triangles, triangle, weights, listed, normal, position, first, last):
+    """Fills the listed rows of `normal` and `position` from (N, 6) normals and positions of vertices."""
+    for p in range(first, last):
+        a, b, c = vertices[triangles[triangle[p], 0]], vertices[triangles[triangle[p], 1]], vertices[triangles[triangle[p], 2]]
+        u, v, w = weights[p]
+        for k in range(3):
+            normal[listed[p], k] = u * a[k] + v * b[k] + w * c[k]
+            position[listed[p], k] = u * a[3 + k] + v * b[3 + k] + w * c[3 + k]
+        n = normal[listed[p]]
+        n[0], n[1], n[2] = _unit(n[0], n[1], n[2])
 
 
 def photographed(lit: LitTexture, shot: Shot, rng: np.random.Generator) -> np.ndarray:
@@ -136,6 +210,13 @@ def baked_occlusion(posed: Posed, size: int) -> Tensor:
 
 
 @lru_cache(maxsize=2)
+def _wet(size: int) -> Tensor:
+    """(P,) the most roughness that the part of each lit texel may have."""
+    wet = torch.tensor([WET_ROUGHNESS.get(name, 1.0) for name in PARTS])
+    return wet[load_head_model().part[_texels(size, front=True)[1].triangle[:, 0]]]
+
+
+@lru_cache(maxsize=2)
 def _soft_texels(size: int) -> np.ndarray:
     """(S, S) bool: lit texels of skin."""
     listed, fragments = _texels(size, front=True)
@@ -150,16 +231,6 @@ def _lit(casting: tuple[Tensor, Tensor], position: Tensor, normal: Tensor, light
     return torch.stack(lit, 1) if lit else torch.ones(len(position), 0)
 
 
-def _tangent_frame(normal: Tensor, tangent: Tensor) -> tuple[Tensor, Tensor]:
-    """(P, 3) each: the directions of increasing u and of decreasing v in the tangent plane."""
-    along = normalize(tangent[:, :3] - (tangent[:, :3] * normal).sum(1, keepdim=True) * normal, dim=1)
-    return along, torch.linalg.cross(normal, along) * tangent[:, 3:].sign()
-
-
-def _from_tangent_space(stored: Tensor, along: Tensor, up: Tensor, normal: Tensor) -> Tensor:
-    return normalize(stored[:, :1] * along + stored[:, 1:2] * up + stored[:, 2:] * normal, dim=1)
-
-
 def _scattered_to(flat: Tensor, listed: Tensor, size: int, fill: float = 0.0) -> np.ndarray:
     """(S, S, C) values of the covered texels in their places."""
     full = torch.full((size * size, flat.shape[1]), fill)
@@ -167,23 +238,42 @@ def _scattered_to(flat: Tensor, listed: Tensor, size: int, fill: float = 0.0) ->
     return full.view(size, size, -1).numpy()
 
 
-def _below_skin(irradiance: np.ndarray, skin: np.ndarray, texel_mm: tuple[float, float]) -> np.ndarray:
-    """(S, S, 3) irradiance spread by the profile of skin; Gaussians narrower than half a texel change nothing."""
-    weight = skin.astype(np.float32)
-    result = np.zeros_like(irradiance)
-    masked = irradiance * weight[..., None]
+@lru_cache(maxsize=2)
+def _spreads(size: int) -> list[tuple[tuple[float, float] | None, np.ndarray | None, tuple[float, ...]]]:
+    """Of each Gaussian of skin's profile: width in texels, the reciprocal (S, S) of how much of it falls on skin, shares.
+
+    Width and reciprocal are None where it is narrower than half a texel: that changes nothing.
+    """
+    weight, found = _soft_texels(size).astype(np.float32), []
+    whole = np.sum([shares for _, *shares in PROFILE], 0)
     for variance, *shares in PROFILE:
-        sigma = [math.sqrt(variance) / size for size in texel_mm]
-        narrow = max(sigma) < 0.5
-        total = None if narrow else cv2.GaussianBlur(weight, (0, 0), sigma[0], sigmaY=sigma[1])
-        for channel, share in enumerate(shares):
-            if not share:
+        sigma = [math.sqrt(variance) / size_mm for size_mm in layout(size).texel_mm]
+        on_skin = None
+        if max(sigma) >= 0.5:
+            on_skin = 1 / np.maximum(cv2.GaussianBlur(weight, (0, 0), sigma[0], sigmaY=sigma[1]), 1e-3)
+        found.append((sigma, on_skin, (shares / whole).tolist()))
+    return found
+
+
+def _below_skin(irradiance: np.ndarray, size: int) -> np.ndarray:
+    """(S, S, 3) irradiance spread by the profile of skin."""
+    soft = _soft_texels(size)
+    planes = [np.where(soft, plane, 0) for plane in irradiance.transpose(2, 0, 1)]
+    result = irradiance.copy()
+    for channel, plane in enumerate(planes):
+        total = np.zeros_like(plane)
+        for sigma, on_skin, shares in _spreads(size):
+            if not shares[channel]:
                 continue
-            plane = masked[..., channel]
-            if total is not None:
-                plane = cv2.GaussianBlur(plane, (0, 0), sigma[0], sigmaY=sigma[1]) / np.maximum(total, 1e-3)
-            result[..., channel] += share * plane
-    return np.where(skin[..., None], result / np.sum([s[1:] for s in PROFILE], 0), irradiance).astype(np.float32)
+            if on_skin is None:
+                total += shares[channel] * plane
+            else:
+                spread = cv2.GaussianBlur(plane, (0, 0), sigma[0], sigmaY=sigma[1])
+                spread *= on_skin
+                spread *= shares[channel]
+                total += spread
+        np.copyto(result[..., channel], total, where=soft)
+    return result
 
 
 def _seen(casting: tuple[Tensor, Tensor], camera: Camera, at_px: Tensor, facing: Tensor) -> Tensor:
