@@ -10,9 +10,10 @@ import torch
 from fixtures_testset import write_small_set
 from relit.cli import main
 from relit.errors import InputError
-from relit.evaluation.case import Case, face_mask
+from relit.evaluation.case import Case
 from relit.evaluation.contenders import Answer, canonical_face, model_mesh, true_answer
-from relit.evaluation.harness import items_of, measured
+from relit.evaluation.harness import Item, items_of, measured, spread
+from relit.evaluation.reference import Reference, face_mask
 from relit.evaluation.testset import open_testset, read_photo, read_subject
 from relit.models.head import load_head_model
 
@@ -27,7 +28,7 @@ def case(folder):
     """The truth itself as the answer."""
     data = open_testset(folder)
     subject, photo = read_subject(data, "s00"), read_photo(data, "s00_a")
-    return Case(subject, (photo,), true_answer(subject, (photo,)))
+    return Case(Reference(subject, (photo,)), true_answer(subject, (photo,)))
 
 
 def run(capsys, *arguments):
@@ -56,7 +57,7 @@ def test_the_truth_has_no_error(case):
 
 
 def test_the_camera_sees_about_half_of_the_face_and_nothing_outside_it(case):
-    regions = case.regions
+    regions = case.reference.regions
     assert 0.4 < regions["visible"].sum() / regions["whole"].sum() < 0.95
     assert not (regions["visible"] & regions["unseen"]).any()
     assert np.array_equal(regions["visible"] | regions["unseen"], regions["whole"])
@@ -143,6 +144,46 @@ def test_a_method_that_crashes_is_told_and_tried_again(folder, tmp_path, capsys)
         assert code == 0 and (summary["photos"], summary["solved"]) == (1, 0)
         lines = (tmp_path / "test_evaluation_harness.broken.jsonl").read_text().splitlines()
         assert len(lines) == 1 and json.loads(lines[0])["failure"].startswith("IndexError")
+
+
+SEEN = []
+
+
+def first(photos, size):
+    """An outside method that notes what it was given."""
+    SEEN.append(("first", photos[0]))
+    return outside(photos, size)
+
+
+def second(photos, size):
+    """Another one."""
+    SEEN.append(("second", photos[0]))
+    return outside(photos, size)
+
+
+def test_all_methods_of_a_photo_come_one_after_the_other_and_see_the_same_object(folder, tmp_path, capsys):
+    arguments = ("--data", folder, "--output", tmp_path, "--limit", 2)
+    methods = [("--method", f"test_evaluation_harness:{name}") for name in ("first", "second")]
+    SEEN.clear()
+    assert run(capsys, *methods[0], *methods[1], *arguments)[0] == 0
+    assert [name for name, _ in SEEN] == ["first", "second"] * 2
+    assert SEEN[0][1] is SEEN[1][1] is not SEEN[2][1] and SEEN[2][1] is SEEN[3][1]
+    lines = tmp_path / "test_evaluation_harness.second.jsonl"
+    lines.write_text(lines.read_text().splitlines()[0] + "\n")  # interrupted before the second method of the second photo
+    SEEN.clear()
+    assert run(capsys, *methods[0], *methods[1], *arguments)[0] == 0
+    assert [(name, photo.name) for name, photo in SEEN] == [("second", "s00_b")]
+    assert [json.loads(line)["key"] for line in lines.read_text().splitlines()] == ["s00_a", "s00_b"]
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 24, 143, 144])
+def test_every_beginning_of_a_run_is_spread_over_the_set(count):
+    items = [Item(str(index), "", ()) for index in range(count)]
+    order = [int(item.key) for item in spread(items)]
+    assert sorted(order) == list(range(count))
+    for length in range(1, count + 1):
+        done = sorted(order[:length])
+        assert np.diff([*done, done[0] + count]).max() <= 3 * count / length  # no gap is three times the mean one
 
 
 def test_an_outside_function_is_judged(folder, tmp_path, capsys):

@@ -10,10 +10,11 @@ from torch.nn.functional import normalize
 
 from fixtures_testset import write_small_set
 from relit.appearance.colour import typology_angle_deg
-from relit.evaluation.case import Case, Target, coded_8bit, visible_texels
+from relit.evaluation.case import Case, coded_8bit
 from relit.evaluation.contenders import Mesh, model_mesh, true_answer
 from relit.evaluation.metrics import METRICS
 from relit.evaluation.metrics.tone import true_ita_deg
+from relit.evaluation.reference import Reference, visible_texels
 from relit.evaluation.testset import open_testset, read_photo, read_subject
 from relit.models.head import load_head_model
 
@@ -29,7 +30,7 @@ def case_of(truth, mesh=None, **maps):
     subject, photo = truth
     answer = true_answer(subject, (photo,))
     head = replace(answer.head, maps=replace(answer.head.maps, **maps))
-    return Case(subject, (photo,), replace(answer, head=head, mesh=mesh or answer.mesh))
+    return Case(Reference(subject, (photo,)), replace(answer, head=head, mesh=mesh or answer.mesh))
 
 
 def figure(name, case):
@@ -44,7 +45,7 @@ def test_every_metric_says_its_range_and_best_direction():
 def test_half_the_albedo_is_an_error_that_a_gain_forgives(truth):
     albedo = truth[0].maps.diffuse_albedo
     case = case_of(truth, diffuse_albedo=0.5 * albedo)
-    found, true = coded_8bit(0.5 * albedo.numpy())[case.face], coded_8bit(albedo.numpy())[case.face]
+    found, true = coded_8bit(0.5 * albedo.numpy())[case.reference.face], coded_8bit(albedo.numpy())[case.reference.face]
     expected = 10 * math.log10(255**2 / np.square(found - true).mean())
     assert figure("albedo_psnr", case)["whole"] == pytest.approx(expected)
     assert figure("albedo_psnr_gain", case)["whole"] > 55  # rounding alone is left
@@ -65,7 +66,9 @@ def test_turned_normals_are_off_by_their_angle(truth):
     x, y, z = normals.unbind(-1)
     turned = torch.stack([math.cos(turn) * x + math.sin(turn) * z, y, math.cos(turn) * z - math.sin(turn) * x], -1)
     case = case_of(truth, diffuse_normal=normalize(turned, dim=-1))
-    expected = math.degrees(2 * math.asin(math.sin(turn / 2) * float((1 - y**2).sqrt()[torch.from_numpy(case.face)].mean())))
+    expected = math.degrees(
+        2 * math.asin(math.sin(turn / 2) * float((1 - y**2).sqrt()[torch.from_numpy(case.reference.face)].mean()))
+    )
     assert figure("diffuse_normal_angle", case)["whole"] == pytest.approx(expected, abs=0.02)
 
 
@@ -123,11 +126,12 @@ def test_darker_skin_is_seen_in_every_new_light(truth):
 
 def test_swapping_nothing_loses_nothing(truth):
     case = case_of(truth)
-    swapped = replace(case, target=Target(truth[1], case.answer))
+    known = replace(case.reference, target=truth[1])
+    swapped = replace(case, reference=known, target=case.answer)
     found = figure("texture_swap", swapped)
     assert found["loss"] == 0 and found["source"] == found["target"] == found["own"] > 10
     darker = case_of(truth, diffuse_albedo=0.5 * truth[0].maps.diffuse_albedo)
-    worse = figure("texture_swap", replace(darker, target=Target(truth[1], case.answer)))
+    worse = figure("texture_swap", replace(darker, reference=known, target=case.answer))
     assert worse["own"] == found["own"] and worse["target"] == worse["source"] != found["source"]
 
 
@@ -136,9 +140,9 @@ def test_what_covers_the_face_is_not_seen(truth):
     case = case_of(truth)
     left = photo.cover.copy()
     left[:, : photo.cover.shape[1] // 2] = 1
-    covered = visible_texels(replace(photo, cover=left), case.posed[0], 512)
-    assert 0.2 < (covered & case.face).sum() / case.regions["visible"].sum() < 0.8
-    assert not (covered & case.face & ~case.regions["visible"]).any()
+    covered = visible_texels(replace(photo, cover=left), case.reference.posed[0], 512)
+    assert 0.2 < (covered & case.reference.face).sum() / case.reference.regions["visible"].sum() < 0.8
+    assert not (covered & case.reference.face & ~case.reference.regions["visible"]).any()
 
 
 def test_a_mesh_alone_gets_no_figures_of_skin(truth):

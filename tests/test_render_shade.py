@@ -21,7 +21,7 @@ from relit.models.head import (
 )
 from relit.render.eye_light import at_eye, eye_transfer, lash_shade, posed_eye_centres
 from relit.render.occlusion import ambient_occlusion, light_transfer, multiple_bounces
-from relit.render.portrait import tonemap_srgb
+from relit.render.portrait import render_posed, tonemap_srgb
 from relit.render.render import render_fit, render_head
 from relit.render.scatter import _profile, scatter
 from relit.render.shade import Surface, relief_masking, shade, specular_visibility
@@ -259,6 +259,16 @@ def test_final_and_fitting_render_agree(model, transfer):
     difference = (final[..., :3] - fitted)[inside].abs()
     assert float(difference.mean()) < 0.06 * float(fitted[inside].mean())
     assert float((final[..., 3] - coverage).abs().mean()) < 0.01
+
+
+def test_light_traced_where_the_camera_looks_is_that_of_the_whole_head(model):
+    head, light = plain_head(model), load_lighting("window")
+    everywhere = light_transfer(head.vertices, model.triangles, 0.0)
+    for yaw in (0.0, 1.2, -2.5):  # each view adds what comes into view
+        camera = look_at_face((160, 200), yaw_rad=yaw)
+        whole = render_posed(head.maps, head.vertices, everywhere, camera, light)
+        difference = (render_posed(head.maps, head.vertices, None, camera, light) - whole).abs()
+        assert difference.max() < 1e-3 and difference.mean() < 1e-6  # rounding decides of single rays along the surface
 
 
 def test_far_away_head_and_head_behind_the_camera_are_empty_or_small(model):

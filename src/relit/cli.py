@@ -264,7 +264,7 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     one.add_argument("--method", action="append", metavar="M", help=text)
     one.add_argument("--data", required=True, metavar="SET", help="the name of a test set, or the folder of one")
     one.add_argument("--size", type=_positive, default=1024, metavar="N", help="of the maps, 512 or more (default: 1024)")
-    one.add_argument("--limit", type=_positive, metavar="N", help="only the first N photos")
+    one.add_argument("--limit", type=_positive, metavar="N", help="only N photos, spread over the set")
     one.add_argument("--photos", default="1", metavar="1|3", help="photos per fit (default: 1)")
     one.add_argument("--jobs", type=_positive, default=1, metavar="N", help="processes (default: 1)")
     one.add_argument("-o", "--output", metavar="OUT", type=Path, help="the folder of results (default: results/evaluate/SET)")

@@ -40,7 +40,7 @@ def read_evidence(stem: Path) -> dict[str, np.ndarray]:
 
 def embeddings(case: Case) -> dict[str, dict[str, list[float] | None]]:
     """Unit-free embeddings of the photo and of the render in its own light, by network."""
-    looks = {"photo": case.photo_look, "own": case.render_looks["own"]}
+    looks = {"photo": case.reference.photo_look, "own": case.render_looks["own"]}
     rounded = lambda values: None if values is None else [round(value, 4) for value in values.tolist()]  # noqa: E731
     return {network: {name: rounded(getattr(look, network)) for name, look in looks.items()} for network in ("dlib", "sface")}
 
@@ -61,13 +61,13 @@ def face_crop(texture: np.ndarray, face: np.ndarray) -> np.ndarray:
 
 def _level_error(case: Case) -> np.ndarray:
     """(H, W) mean over channels of |recovered - true| in levels of the sRGB-coded albedo."""
-    found, true = (coded_8bit(maps["diffuse_albedo"]) for maps in (case.found_maps, case.true_maps))
+    found, true = (coded_8bit(maps["diffuse_albedo"]) for maps in (case.found_maps, case.reference.maps))
     return np.abs(found - true).mean(-1)
 
 
 def _albedo_error(case: Case) -> np.ndarray:
     """(ERROR_TEXELS, ERROR_TEXELS) mean error of the face's texels in each cell, UNKNOWN where there are none."""
-    size, face = (ERROR_TEXELS, ERROR_TEXELS), case.face.astype(np.float32)
+    size, face = (ERROR_TEXELS, ERROR_TEXELS), case.reference.face.astype(np.float32)
     shrunk = lambda image: cv2.resize(image.astype(np.float32), size, interpolation=cv2.INTER_AREA)  # noqa: E731
     share = shrunk(face)
     return np.where(share > 0.05, shrunk(_level_error(case) * face) / np.maximum(share, 0.05), UNKNOWN).astype(np.float32)
@@ -76,13 +76,13 @@ def _albedo_error(case: Case) -> np.ndarray:
 def _pictures(case: Case) -> list[np.ndarray]:
     shown = lambda linear: coded_8bit(linear).astype(np.uint8)  # noqa: E731
     before_grey = lambda rgba: shown(rgba[..., :3] + (1 - rgba[..., 3:]) * 0.18)  # noqa: E731
-    error = np.where(case.face, _level_error(case), np.nan)
+    error = np.where(case.reference.face, _level_error(case), np.nan)
     found, true = case.relit_pairs[SHOWN_LIGHT]
     return [
-        shown(case.photos[0].photo.linear.numpy()),
-        face_crop(shown(case.true_maps["diffuse_albedo"]), case.face),
-        face_crop(shown(case.found_maps["diffuse_albedo"]), case.face),
-        face_crop(heat(error, WORST_LEVEL), case.face),
+        shown(case.reference.photos[0].photo.linear.numpy()),
+        face_crop(shown(case.reference.maps["diffuse_albedo"]), case.reference.face),
+        face_crop(shown(case.found_maps["diffuse_albedo"]), case.reference.face),
+        face_crop(heat(error, WORST_LEVEL), case.reference.face),
         before_grey(true),
         before_grey(found),
         case.render_looks["own"].picture,

@@ -5,6 +5,7 @@ OUT/METHOD/KEY.*     pictures and per-vertex errors of the photo, for the plots
 OUT/summary.json     means over photos
 """
 
+import itertools
 import json
 import math
 import os
@@ -18,15 +19,17 @@ from multiprocessing import get_context
 from pathlib import Path
 
 from relit.errors import AssetError, InputError, RelitError
-from relit.evaluation.case import Case, Target
+from relit.evaluation.case import Case
 from relit.evaluation.contenders import Answer, Contender, contender, true_answer
 from relit.evaluation.evidence import embeddings, keep_evidence
 from relit.evaluation.metrics import METRICS
 from relit.evaluation.metrics.tone import true_ita_deg
+from relit.evaluation.reference import Reference
 from relit.evaluation.testset import TruthSet, fingerprint_of, open_testset, read_photo, read_subject
 from relit.progress import SILENT, Progress
 
 SMALLEST_SIZE = 512  # texels along an edge: the truth's
+GOLDEN_SECTION = (3 - math.sqrt(5)) / 2
 HARNESS = 1  # raised when a metric changes: older lines are measured again
 
 
@@ -42,13 +45,13 @@ class Item:
 
 @dataclass(frozen=True)
 class Task:
-    """One item for one method, as it is sent to a worker."""
+    """One item for the methods that have no record of it, as it is sent to a worker."""
 
-    method: str
+    methods: tuple[str, ...]
     data: Path
     item: Item
     size: tuple[int, int]
-    folder: Path  # for pictures
+    out: Path
 
 
 @dataclass(frozen=True)
@@ -73,25 +76,38 @@ def evaluate(methods: list[str], plan: Plan, progress: Progress = SILENT) -> dic
     size, out = plan.size, plan.out
     if size < SMALLEST_SIZE:
         raise InputError(f"--size must be {SMALLEST_SIZE} or more, the truth's own size, got {size}")
+    methods = list(dict.fromkeys(methods))
     chosen = [contender(name) for name in methods]
     opened = open_testset(plan.data)
-    items = items_of(opened, plan.photos)[: plan.limit]
-    records = {}
-    for name, method in zip(methods, chosen, strict=True):
-        path = out / f"{method.name}.jsonl"
-        done = kept_lines(path, stamp_of(method, size), {item.key: fingerprint(opened, item) for item in items})
-        todo = [Task(name, opened.folder, item, (size, size), out / method.name) for item in items if item.key not in done]
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with progress.stage(method.name) as step, path.open("a", encoding="utf-8") as file:
-            step(len(items) - len(todo), len(items))
-            for count, record in enumerate(_measured(todo, plan.jobs), len(items) - len(todo) + 1):
-                file.write(json.dumps(record, ensure_ascii=False, allow_nan=False) + "\n")
-                file.flush()
-                os.fsync(file.fileno())
-                done[record["key"]] = record
-                step(count, len(items))
-        records[method.name] = [done[item.key] for item in items]
-    return records
+    items = spread(items_of(opened, plan.photos))[: plan.limit]
+    truths = {item.key: fingerprint(opened, item) for item in items}
+    out.mkdir(parents=True, exist_ok=True)
+    done = {method.name: kept_lines(out / f"{method.name}.jsonl", stamp_of(method, size), truths) for method in chosen}
+    todo = []
+    for item in items:
+        missing = tuple(name for name, method in zip(methods, chosen, strict=True) if item.key not in done[method.name])
+        if missing:
+            todo.append(Task(missing, opened.folder, item, (size, size), out))
+    total = len(items) * len(chosen)
+    count = total - sum(len(task.methods) for task in todo)
+    with progress.stage(", ".join(done)) as step:
+        step(count, total)
+        for record in _measured(todo, plan.jobs):
+            done[record["method"]][record["key"]] = record
+            count += 1
+            step(count, total)
+    order = [item.key for item in items_of(opened, plan.photos) if item.key in truths]
+    return {name: [records[key] for key in order] for name, records in done.items()}
+
+
+def spread(items: list[Item]) -> list[Item]:
+    """The items in an order of which every beginning is a fair sample: a run may be cut short, by --limit or by an interrupt.
+
+    A set lists one light of everybody, then the next. Steps of the golden section visit subjects and lights evenly.
+    """
+    count = len(items)
+    step = next(step for step in itertools.count(max(1, round(GOLDEN_SECTION * count))) if math.gcd(step, count) == 1)
+    return [items[index * step % count] for index in range(count)]
 
 
 def items_of(data: TruthSet, photos: int) -> list[Item]:
@@ -150,37 +166,66 @@ def kept_lines(path: Path, stamp: dict, truths: dict[str, str]) -> dict[str, dic
     return kept
 
 
-def measure(task: Task) -> dict:
-    """The record of one item: metrics by name, cost, tags; a method that fails gives its error line instead."""
+def measure(task: Task) -> Iterator[dict]:
+    """The record of one item by each method of the task, each on disk when it is given.
+
+    Methods get the very same photos, one after the other, and are judged by the same reference: what they share is
+    worked out once.
+    """
     data = open_cached(task.data)
-    subject = read_subject(data, task.item.subject)
-    photos = tuple(read_photo(data, key) for key in task.item.photos)
-    target = read_photo(data, task.item.target) if task.item.target else None
-    method = contender(task.method)
-    record = {
-        **stamp_of(method, task.size[0]),
-        "truth": fingerprint(data, task.item),
-        "key": task.item.key,
-        "subject": subject.key,
-        "tags": sorted({tag for photo in photos for tag in photo.tags}),
-    }
+    photo_of = lambda key: read_photo(data, key)  # noqa: E731
+    item = task.item
+    known = Reference(
+        read_subject(data, item.subject), tuple(map(photo_of, item.photos)), photo_of(item.target) if item.target else None
+    )
+    for name in task.methods:
+        method = contender(name)
+        record = {
+            **stamp_of(method, task.size[0]),
+            "truth": fingerprint(data, item),
+            "key": item.key,
+            "subject": item.subject,
+            "tags": sorted({tag for photo in known.photos for tag in photo.tags}),
+        }
+        record |= judged(method, known, task.size, task.out / method.name / item.key)
+        append_line(task.out / f"{method.name}.jsonl", record)
+        yield record
+
+
+def judged(method: Contender, known: Reference, size: tuple[int, int], evidence: Path) -> dict:
+    """Metrics by name and cost of a method's answer; a method that fails gives its error line instead.
+
+    Args:
+        evidence: where to leave pictures and errors, without suffix.
+    """
     if method.name == "truth":
-        method = replace(method, run=lambda given, size: true_answer(subject, photos))
+        method = replace(method, run=lambda given, size: true_answer(known.subject, known.photos))
     try:
-        answer, cost = timed(method, [photo.photo for photo in photos], task.size)
-        other = timed(method, [target.photo], task.size)[0] if target else None
+        answer, cost = timed(method, [photo.photo for photo in known.photos], size)
+        other = timed(method, [known.target.photo], size)[0] if known.target else None
     except AssetError:
         raise
     except RelitError as error:
-        return {**record, "failure": f"{type(error).__name__}: {error}"}
+        return {"failure": f"{type(error).__name__}: {error}"}
     except Exception as error:  # a method of the outside may fail in any way; the other photos are judged all the same
-        return {**record, "failure": f"{type(error).__name__}: {error}", "crashed": True}
-    case = Case(subject, photos, answer, Target(target, other) if target else None)
-    record |= {**cost, **measured(case), "ita_true": _finite(true_ita_deg(case))}
+        return {"failure": f"{type(error).__name__}: {error}", "crashed": True}
+    case = Case(known, answer, other)
+    record = {**cost, **measured(case), "ita_true": _finite(true_ita_deg(case))}
     if answer.head is not None:
         record["embeddings"] = embeddings(case)
-    keep_evidence(case, task.folder / task.item.key)
+    keep_evidence(case, evidence)
     return record
+
+
+def append_line(path: Path, record: dict) -> None:
+    """Adds a record to a file of them in one write, so that processes may share the file."""
+    line = (json.dumps(record, ensure_ascii=False, allow_nan=False) + "\n").encode()
+    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    try:
+        os.write(file, line)
+        os.fsync(file)
+    finally:
+        os.close(file)
 
 
 def measured(case: Case) -> dict:
@@ -232,14 +277,19 @@ def open_cached(folder: Path) -> TruthSet:
 
 def _measured(tasks: list[Task], jobs: int) -> Iterator[dict]:
     if jobs == 1 or len(tasks) < 2:
-        yield from map(measure, tasks)
+        for task in tasks:
+            yield from measure(task)
         return
     pool = ProcessPoolExecutor(jobs, get_context("spawn"), initializer=_start_worker)
     try:
-        for future in as_completed([pool.submit(measure, task) for task in tasks]):
-            yield future.result()
+        for future in as_completed([pool.submit(_measure_all, task) for task in tasks]):
+            yield from future.result()
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _measure_all(task: Task) -> list[dict]:
+    return list(measure(task))
 
 
 def _start_worker() -> None:

@@ -18,6 +18,7 @@ import numpy as np
 from PIL import Image
 
 from relit.errors import AssetMissing, InputError
+from relit.evaluation.contenders import contender
 from relit.evaluation.groups import equal_error_rate, portrait_pairs
 from relit.evaluation.harness import Plan, evaluate, items_of
 from relit.evaluation.plots import histogram
@@ -161,12 +162,14 @@ def judged(name: str, methods: list[str], out: Path, limit: int | None, jobs: in
         data = open_testset(name)
     except InputError:
         return None
-    folder, records, absent = out / "evaluate" / name, {}, []
+    folder, here, absent = out / "evaluate" / name, [], []
     for method in methods:
         try:
-            records |= evaluate([method], Plan(name, folder, limit=limit, jobs=jobs))
+            contender(method)
+            here.append(method)
         except AssetMissing as missing:
             absent.append(str(missing))
+    records = evaluate(here, Plan(name, folder, limit=limit, jobs=jobs))
     return Judged(records, folder, len(items_of(data, 1)), tuple(absent))
 
 

@@ -17,7 +17,6 @@ from relit.geometry.camera import look_at_face, project, scaled
 from relit.models.head import load_head_model, posed_vertices
 from relit.models.landmarks import detect_faces, detect_landmarks
 from relit.models.recognition import align_face, load_recognition
-from relit.render.occlusion import light_transfer
 from relit.render.portrait import render_head, render_posed
 from relit.render.rasterise import interpolate, rasterise
 from relit.types import Camera, Head, Lighting
@@ -41,10 +40,10 @@ def small(camera: Camera, longest_px: int = RELIT_PX) -> Camera:
     return scaled(camera, min(1.0, longest_px / max(camera.size_px)))
 
 
-def true_render(subject: TrueSubject, photo: TruePhoto, posed: tuple[Tensor, Tensor], light: str) -> np.ndarray:
-    """(H, W, 4) linear RGBA of the true head in the photo's camera and another light; `posed` is vertices and transfer."""
+def true_render(subject: TrueSubject, photo: TruePhoto, posed: Tensor, light: str) -> np.ndarray:
+    """(H, W, 4) linear RGBA of the true head, its vertices as `posed`, in the photo's camera and another light."""
     camera = small(photo.camera)
-    return render_posed(subject.maps, *posed, camera, facing(camera, light), 1).numpy()
+    return render_posed(subject.maps, posed, None, camera, facing(camera, light), 1).numpy()
 
 
 def found_render(head: Head, fit_index: int, light: str) -> np.ndarray:
@@ -60,11 +59,6 @@ def fitted_render(head: Head, dressed_as: Head) -> np.ndarray:
     worn = replace(head, maps=dressed_as.maps)
     picture = render_head(worn, fit.camera, fit.lighting, fit.expression, fit.gaze_rad, supersample=1)
     return torch.cat([picture[..., :3] * fit.exposure, picture[..., 3:]], -1).numpy()
-
-
-def true_transfer(vertices: Tensor) -> Tensor:
-    """What each vertex of a posed head sees of the light."""
-    return light_transfer(vertices, load_head_model().triangles, bounce_albedo=0.0)
 
 
 def found_vertices(head: Head, fit_index: int = 0) -> Tensor:

@@ -13,7 +13,7 @@ from relit.geometry.camera import camera_centre, project, scaled
 from relit.geometry.mesh import vertex_normals, vertex_tangents
 from relit.models.head import PARTS, HeadModel, load_head_model, posed_vertices
 from relit.render.eye_light import EYES, at_eye, eye_transfer, lash_shade, posed_eye_centres, with_wet_edges
-from relit.render.occlusion import DIRECTIONS, ambient_occlusion, light_transfer, open_direction
+from relit.render.occlusion import DIRECTIONS, ambient_occlusion, open_direction, transfer_at
 from relit.render.rasterise import Fragments, antialias, covered, interpolate, rasterise, sample
 from relit.render.scatter import scatter
 from relit.render.shade import Surface, shade
@@ -60,15 +60,14 @@ def render_head(
         expression = torch.zeros(len(head.morphs)) if expression is None else expression
         gaze_rad = torch.zeros(2, 2) if gaze_rad is None else gaze_rad
         vertices = posed_vertices(model, head.vertices, expression, gaze_rad, head.morphs)
-        transfer = _transfer(_bytes(vertices), model)
-        picture = render_posed(head.maps, vertices, transfer, camera, lighting, supersample)
+        picture = render_posed(head.maps, vertices, None, camera, lighting, supersample)
         return picture if background is None else over(picture, background)
 
 
 def render_posed(
     maps: ReflectanceMaps,
     vertices: Float[Tensor, "V 3"],
-    transfer: Float[Tensor, "V 81"],
+    transfer: Float[Tensor, "V 81"] | None,
     camera: Camera,
     lighting: Lighting,
     supersample: int = 2,
@@ -78,7 +77,8 @@ def render_posed(
     """As `render_head`, of posed vertices.
 
     Args:
-        transfer: what each vertex sees of the light, from `light_transfer` with `bounce_albedo` 0.
+        transfer: what each vertex sees of the light, from `light_transfer` with `bounce_albedo` 0; None traces it where
+            the camera looks.
         casters: mesh that throws the shadows of directional lights; default the head alone.
         rays: per point of the eyeballs.
     """
@@ -90,6 +90,7 @@ def render_posed(
         seen = fragments.triangle >= 0
         picture = torch.zeros(*seen.shape, 4)
         if seen.any():
+            transfer = _transfer(vertices, model, fragments) if transfer is None else transfer
             throwing = casters or (vertices, model.triangles)
             surface, part = _surface(model, maps, (vertices, transfer, throwing, rays), pixels, fragments, fine, lighting)
             irradiance, specular = shade(surface, lighting)
@@ -172,10 +173,27 @@ def _surface(
     ), part
 
 
+def _transfer(vertices: Tensor, model: HeadModel, fragments: Fragments) -> Tensor:
+    """(V, 81) what the vertices of the triangles in view see of the light; of others, as far as it is known."""
+    points, normals, transfer, known = _remembered(_bytes(vertices), model)
+    wanted = torch.zeros_like(known)
+    wanted[model.triangles[fragments.triangle[fragments.triangle >= 0].unique()]] = True
+    new = (wanted & ~known).nonzero()[:, 0]
+    if len(new):
+        transfer[new] = transfer_at(points[new], normals[new], ((points, model.triangles, 1.0),))
+        known[new] = True
+    return transfer
+
+
 @lru_cache(maxsize=4)
-def _transfer(vertices: bytes, model: HeadModel) -> Tensor:
-    """Remembered, because the same pose is often shown under several lights and from several sides."""
-    return light_transfer(_points(vertices), model.triangles, bounce_albedo=0.0)
+def _remembered(vertices: bytes, model: HeadModel) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Vertices, normals, light transfer, and where that is known: `_transfer` adds what comes into view.
+
+    Kept, because the same pose is often shown under several lights and from several sides.
+    """
+    points = _points(vertices)
+    count = len(points)
+    return points, vertex_normals(points, model.triangles), torch.zeros(count, 81), torch.zeros(count, dtype=torch.bool)
 
 
 @lru_cache(maxsize=4)

@@ -43,9 +43,9 @@ def texture_swap(case: Case) -> dict[str, float]:
     Source: in the manner of DeFace, Huang et al. 2024 (NeurIPS), source and target PSNR.
     Differs: rendered subjects; the target's camera, shape and light are fitted to the target photo, maps excepted.
     """
-    source = _against_photo(case.photos[0], case.own_picture, case.bare[0])
-    target = _against_photo(case.target.photo, case.swapped_picture, case.bare[1])
-    own = _against_photo(case.target.photo, case.target_picture, case.bare[1])
+    source = _against_photo(case.reference.photos[0], case.own_picture, case.reference.bare[0])
+    target = _against_photo(case.reference.target, case.swapped_picture, case.reference.bare[1])
+    own = _against_photo(case.reference.target, case.target_picture, case.reference.bare[1])
     return {"source": source, "target": target, "loss": source - target, "own": own}
 
 

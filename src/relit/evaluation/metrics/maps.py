@@ -1,6 +1,6 @@
 """Recovered maps against true ones, texel by texel: both are in relit's UV layout.
 
-All are taken over the face (`relit.evaluation.case.face_mask`), and over the parts of it that the photos show
+All are taken over the face (`relit.evaluation.reference.face_mask`), and over the parts of it that the photos show
 ("visible": the true camera sees the texel, nothing covers it) and do not show ("unseen"). Texels count alike, although
 the layout gives some parts of the face more of them.
 """
@@ -58,25 +58,25 @@ def albedo_psnr_gains(case: Case) -> dict[str, float]:
 @metric("maps", "dB", "high")
 def specular_psnr(case: Case) -> dict[str, float]:
     """PSNR of the specular albedo as F0 / 0.08, which is in [0, 1]: data range 1. dB, [0, 100]."""
-    return _psnr(case, *(maps["specular_albedo"] / F0_SCALE for maps in (case.found_maps, case.true_maps)), 1.0)
+    return _psnr(case, *(maps["specular_albedo"] / F0_SCALE for maps in (case.found_maps, case.reference.maps)), 1.0)
 
 
 @metric("maps", "", "high")
 def specular_ssim(case: Case) -> dict[str, float]:
     """SSIM of F0 / 0.08, data range 1; [-1, 1]."""
-    return _ssim(case, *(maps["specular_albedo"] / F0_SCALE for maps in (case.found_maps, case.true_maps)), 1.0)
+    return _ssim(case, *(maps["specular_albedo"] / F0_SCALE for maps in (case.found_maps, case.reference.maps)), 1.0)
 
 
 @metric("maps", "dB", "high")
 def roughness_psnr(case: Case) -> dict[str, float]:
     """PSNR of the perceptual roughness, data range 1. dB, [0, 100]."""
-    return _psnr(case, case.found_maps["roughness"], case.true_maps["roughness"], 1.0)
+    return _psnr(case, case.found_maps["roughness"], case.reference.maps["roughness"], 1.0)
 
 
 @metric("maps", "", "high")
 def roughness_ssim(case: Case) -> dict[str, float]:
     """SSIM of the perceptual roughness, data range 1; [-1, 1]."""
-    return _ssim(case, case.found_maps["roughness"], case.true_maps["roughness"], 1.0)
+    return _ssim(case, case.found_maps["roughness"], case.reference.maps["roughness"], 1.0)
 
 
 @metric("maps", "dB", "high")
@@ -124,7 +124,7 @@ def surface_normal_angle(case: Case) -> dict[str, float]:
     """
     model, turn = load_head_model(), case.shape_error.alignment.rotation
     found = in_space(model, case.answer.head.vertices, case.found_maps["specular_normal"]) @ turn.T
-    true = in_space(model, case.subject.neutral, case.true_maps["specular_normal"])
+    true = in_space(model, case.reference.subject.neutral, case.reference.maps["specular_normal"])
     return _mean_angle(case, found, true)
 
 
@@ -143,37 +143,41 @@ def in_space(model: HeadModel, vertices: Tensor, tangent_normals: np.ndarray) ->
 
 
 def _coded_albedo(case: Case) -> tuple[np.ndarray, np.ndarray]:
-    return tuple(coded_8bit(maps["diffuse_albedo"]) for maps in (case.found_maps, case.true_maps))
+    return tuple(coded_8bit(maps["diffuse_albedo"]) for maps in (case.found_maps, case.reference.maps))
 
 
 def _coded_normals(case: Case, name: str) -> tuple[np.ndarray, np.ndarray]:
-    return tuple(0.5 + 0.5 * maps[name] for maps in (case.found_maps, case.true_maps))
+    return tuple(0.5 + 0.5 * maps[name] for maps in (case.found_maps, case.reference.maps))
 
 
 def _psnr(case: Case, found: np.ndarray, truth: np.ndarray, data_range: float) -> dict[str, float]:
-    return {name: psnr(found, truth, mask, data_range) for name, mask in case.regions.items()}
+    return {name: psnr(found, truth, mask, data_range) for name, mask in case.reference.regions.items()}
 
 
 def _ssim(case: Case, found: np.ndarray, truth: np.ndarray, data_range: float) -> dict[str, float]:
     """Local statistics are those of the whole face; each part averages its own texels."""
-    values = ssim_map(found, truth, case.face, data_range)
-    return {name: float(values[mask].mean()) if mask.any() else float("nan") for name, mask in case.regions.items()}
+    values = ssim_map(found, truth, case.reference.face, data_range)
+    return _means(case, values)
 
 
 def _after_gain(case: Case, per_channel: bool) -> dict[str, float]:
-    found, truth = (maps["diffuse_albedo"] for maps in (case.found_maps, case.true_maps))
+    found, truth = (maps["diffuse_albedo"] for maps in (case.found_maps, case.reference.maps))
     coded = coded_8bit(truth)
     result = {}
-    for name, mask in case.regions.items():
+    for name, mask in case.reference.regions.items():
         gain = best_gain(found, truth, mask, per_channel).astype(np.float32)
         result[name] = psnr(coded_8bit(found * gain), coded, mask, BYTES)
     return result
 
 
 def _angle(case: Case, name: str) -> dict[str, float]:
-    return _mean_angle(case, case.found_maps[name], case.true_maps[name])
+    return _mean_angle(case, case.found_maps[name], case.reference.maps[name])
 
 
 def _mean_angle(case: Case, found: np.ndarray, truth: np.ndarray) -> dict[str, float]:
     angle = np.degrees(np.arccos(np.clip((found * truth).sum(-1), -1, 1)))
-    return {region: float(angle[mask].mean()) if mask.any() else float("nan") for region, mask in case.regions.items()}
+    return _means(case, angle)
+
+
+def _means(case: Case, values: np.ndarray) -> dict[str, float]:
+    return {name: float(values[mask].mean()) if mask.any() else float("nan") for name, mask in case.reference.regions.items()}

