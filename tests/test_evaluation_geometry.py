@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from relit.evaluation.geometry import Similarity, closest_points, face_error, similarity_alignment, vertex_areas
+from relit.evaluation.geometry import Similarity, Surface, closest_points, face_error, similarity_alignment, vertex_areas
 
 RNG = np.random.default_rng(3)
 
@@ -81,7 +81,7 @@ def test_a_face_is_at_no_distance_from_itself_wherever_it_stands():
     moved = Similarity(1 / 1.2, rotation(RNG), np.array([0.1, 0.2, 0.3]))
     inverse = Similarity(1.2, moved.rotation.T, -1.2 * moved.rotation.T @ moved.translation)
     rough = Similarity(inverse.scale * 1.03, inverse.rotation, inverse.translation + 0.004)
-    error = face_error(points, vertex_areas(points, triangles), moved(points), triangles, rough)
+    error = face_error(points, vertex_areas(points, triangles), Surface(moved(points), triangles), rough)
     assert error.mean_mm < 0.3 and error.scale == pytest.approx(1.2, rel=0.01)
 
 
@@ -90,7 +90,7 @@ def test_concentric_spheres_differ_by_their_radii_when_size_counts():
     inner, _ = sphere(radius=0.1)
     identity = Similarity(1.0, np.eye(3), np.zeros(3))
     weight = vertex_areas(truth, triangles)
-    rigid = face_error(truth, weight, inner, triangles, identity, with_scale=False)
+    rigid = face_error(truth, weight, Surface(inner, triangles), identity, with_scale=False)
     assert rigid.mean_mm == pytest.approx(1.0, abs=0.03) and rigid.scale == 1
-    scaled = face_error(truth, weight, inner, triangles, identity)
+    scaled = face_error(truth, weight, Surface(inner, triangles), identity)
     assert scaled.mean_mm < 0.1

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from relit.appearance.colour import srgb_from_linear
 from relit.evaluation.contenders import Answer
-from relit.evaluation.geometry import FaceError, Similarity, face_error, similarity_alignment, vertex_areas
+from relit.evaluation.geometry import FaceError, Similarity, Surface, face_error, similarity_alignment, vertex_areas
 from relit.evaluation.reference import MAPS, Reference
 from relit.evaluation.truth import SEVEN_OF_MEDIAPIPE
 from relit.evaluation.views import Look, face_pixels, fitted_render, found_render, found_vertices, likenesses, look_at, small
@@ -71,8 +71,12 @@ class Case:
 
     def _error(self, with_scale: bool) -> FaceError:
         points, area, _, _ = self.scan
-        mesh = self.answer.mesh
-        return face_error(points, area, mesh.vertices, self.near_triangles, self.landmark_alignment, with_scale)
+        return face_error(points, area, self.surface, self.landmark_alignment, with_scale)
+
+    @cached_property
+    def surface(self) -> Surface:
+        """The recovered skin near the face."""
+        return Surface(self.answer.mesh.vertices, self.near_triangles)
 
     @cached_property
     def near_triangles(self) -> np.ndarray:

@@ -4,13 +4,13 @@ Protocol after the NoW challenge (Sanyal et al. 2019): align by seven landmarks,
 measure from every true point to the fitted surface.
 """
 
-import math
 from dataclasses import dataclass
 
 import numba
 import numpy as np
 from jaxtyping import Float, Int
-from scipy.spatial import cKDTree
+
+LEAF = 4  # triangles of a box that is not divided
 
 
 @dataclass(frozen=True)
@@ -65,28 +65,13 @@ class Surface:
     """A triangle mesh that is asked for nearest points many times."""
 
     def __init__(self, vertices: Float[np.ndarray, "V 3"], triangles: Int[np.ndarray, "T 3"]):
+        self.vertices = vertices
         self._corners = np.ascontiguousarray(vertices[triangles], dtype=float)
-        self._centroids = self._corners.mean(1)
-        self._reach = np.linalg.norm(self._corners - self._centroids[:, None], axis=2).max(1)
-        self._tree = cKDTree(self._centroids)
-        # a few large triangles would make every search wide: they are searched apart
-        large = self._reach > 2 * np.median(self._reach)
-        groups = [np.flatnonzero(group) for group in (~large, large) if group.any()]
-        self._groups = [(cKDTree(self._centroids[group]), group, self._reach[group].max()) for group in groups]
+        self._tree = _box_tree(self._corners)
 
     def closest(self, points: Float[np.ndarray, "N 3"]) -> Float[np.ndarray, "N 3"]:
-        """The nearest point of the surface to each point, exactly.
-
-        Tried are all triangles whose bounding spheres come as near as the triangle with the nearest centroid.
-        """
-        places = np.ascontiguousarray(points, dtype=float)
-        nearest, best = self._tree.query(places)
-        for tree, group, reach in self._groups:
-            candidates = tree.query_ball_point(places, nearest + reach)
-            ends = np.cumsum([len(found) for found in candidates])
-            listed = group[np.concatenate(candidates).astype(int)]
-            best = _nearest_triangle(places, self._corners, self._centroids, self._reach, best, listed, ends)
-        return _on_triangles(places, self._corners, best)
+        """The nearest point of the surface to each point, exactly."""
+        return _nearest(np.ascontiguousarray(points, dtype=float), self._corners, *self._tree)
 
 
 def closest_points(
@@ -97,55 +82,101 @@ def closest_points(
 
 
 @numba.njit(cache=True)
-def _nearest_triangle(points, corners, centroids, reach, first, candidates, ends):
-    """The nearest triangle among `first` and the candidates of each point, which lie one after the other."""
-    result = first.copy()
-    start = 0
-    for i in range(len(points)):
-        p = points[i]
-        near = _on_triangle(p, corners[first[i], 0], corners[first[i], 1], corners[first[i], 2])
-        best = ((near - p) ** 2).sum()
-        for t in candidates[start : ends[i]]:
-            x, y, z = centroids[t, 0] - p[0], centroids[t, 1] - p[1], centroids[t, 2] - p[2]
-            limit = math.sqrt(best) + reach[t]
-            if x * x + y * y + z * z < limit * limit:
-                found = _on_triangle(p, corners[t, 0], corners[t, 1], corners[t, 2])
-                squared = ((found - p) ** 2).sum()
-                if squared < best:
-                    best, result[i] = squared, t
-        start = ends[i]
-    return result
+def _box_tree(corners):
+    """Order of the triangles, and for each node of a balanced binary tree (children of i: 2i + 1, 2i + 2) its span in it
+    and its bounding box (low, high)."""
+    count, nodes = len(corners), 1
+    while (nodes + 1) // 2 * LEAF < count:
+        nodes = 2 * nodes + 1
+    order, span, box = np.arange(count), np.zeros((nodes, 2), np.int64), np.empty((nodes, 2, 3))
+    span[0, 1] = count
+    for node in range(nodes):
+        first, last = span[node]
+        low, high = box[node, 0], box[node, 1]
+        low[:], high[:] = np.inf, -np.inf
+        for index in order[first:last]:
+            for corner in range(3):
+                for axis in range(3):
+                    low[axis] = min(low[axis], corners[index, corner, axis])
+                    high[axis] = max(high[axis], corners[index, corner, axis])
+        if 2 * node + 1 < nodes:
+            axis, part = np.argmax(high - low), order[first:last]
+            order[first:last] = part[np.argsort(corners[part, 0, axis] + corners[part, 1, axis] + corners[part, 2, axis])]
+            middle = (first + last) // 2
+            span[2 * node + 1], span[2 * node + 2] = (first, middle), (middle, last)
+    return order, span, box
 
 
 @numba.njit(cache=True)
-def _on_triangles(points, corners, triangles):
+def _nearest(points, corners, order, span, box):
+    """The nearest point on any triangle to each point: boxes farther than the best so far are not opened."""
     result = np.empty_like(points)
+    waiting = np.empty(64, np.int64)
+    near = np.empty(3)
     for i in range(len(points)):
-        t = triangles[i]
-        result[i] = _on_triangle(points[i], corners[t, 0], corners[t, 1], corners[t, 2])
+        p, best = points[i], np.inf
+        waiting[0], size = 0, 1
+        while size > 0:
+            size -= 1
+            node = waiting[size]
+            if _squared_to_box(p, box[node]) >= best:
+                continue
+            left = 2 * node + 1
+            if left < len(span):
+                far = left + 1 if _squared_to_box(p, box[left]) < _squared_to_box(p, box[left + 1]) else left
+                waiting[size], waiting[size + 1] = far, 2 * left + 1 - far  # the nearer one is opened first
+                size += 2
+                continue
+            for t in order[span[node, 0] : span[node, 1]]:
+                _on_triangle(p, corners[t], near)
+                squared = (near[0] - p[0]) ** 2 + (near[1] - p[1]) ** 2 + (near[2] - p[2]) ** 2
+                if squared < best:
+                    best = squared
+                    result[i] = near
     return result
 
 
 @numba.njit(cache=True)
-def _on_triangle(p, a, b, c):
-    """The nearest point to p on the triangle abc: inside it, else on the nearest edge."""
-    ab, ac, ap = b - a, c - a, p - a
-    d00, d01, d11 = (ab * ab).sum(), (ab * ac).sum(), (ac * ac).sum()
-    d20, d21 = (ap * ab).sum(), (ap * ac).sum()
+def _squared_to_box(p, box):
+    total = 0.0
+    for axis in range(3):
+        outside = max(box[0, axis] - p[axis], p[axis] - box[1, axis], 0.0)
+        total += outside * outside
+    return total
+
+
+@numba.njit(cache=True)
+def _on_triangle(p, corners, out):
+    """Fills `out` with the nearest point to p on a triangle: inside it, else on the nearest edge."""
+    d00 = d01 = d11 = d20 = d21 = 0.0
+    for axis in range(3):
+        start = corners[0, axis]
+        ab, ac, ap = corners[1, axis] - start, corners[2, axis] - start, p[axis] - start
+        d00, d01, d11 = d00 + ab * ab, d01 + ab * ac, d11 + ac * ac
+        d20, d21 = d20 + ab * ap, d21 + ac * ap
     area = max(d00 * d11 - d01 * d01, 1e-30)
     v = (d11 * d20 - d01 * d21) / area
     w = (d00 * d21 - d01 * d20) / area
     if v >= 0 and w >= 0 and v + w <= 1:
-        return a + v * ab + w * ac
-    near, best = a, np.inf
-    for start, end in ((a, b), (b, c), (c, a)):
-        edge = end - start
-        along = ((p - start) * edge).sum() / max((edge * edge).sum(), 1e-30)
-        on_edge = start + min(max(along, 0.0), 1.0) * edge
-        squared = ((on_edge - p) ** 2).sum()
+        for axis in range(3):
+            start = corners[0, axis]
+            out[axis] = start + v * (corners[1, axis] - start) + w * (corners[2, axis] - start)
+        return
+    best = np.inf
+    for edge in range(3):
+        start, end = corners[edge], corners[(edge + 1) % 3]
+        along = length = 0.0
+        for axis in range(3):
+            along += (p[axis] - start[axis]) * (end[axis] - start[axis])
+            length += (end[axis] - start[axis]) ** 2
+        share = min(max(along / max(length, 1e-30), 0.0), 1.0)
+        squared = 0.0
+        for axis in range(3):
+            squared += (start[axis] + share * (end[axis] - start[axis]) - p[axis]) ** 2
         if squared < best:
-            near, best = on_edge, squared
-    return near
+            best = squared
+            for axis in range(3):
+                out[axis] = start[axis] + share * (end[axis] - start[axis])
 
 
 def vertex_areas(vertices: Float[np.ndarray, "V 3"], triangles: Int[np.ndarray, "T 3"]) -> Float[np.ndarray, "V"]:
@@ -158,8 +189,7 @@ def vertex_areas(vertices: Float[np.ndarray, "V 3"], triangles: Int[np.ndarray, 
 def face_error(
     truth: Float[np.ndarray, "N 3"],
     weight: Float[np.ndarray, "N"],
-    vertices: Float[np.ndarray, "V 3"],
-    triangles: Int[np.ndarray, "T 3"],
+    surface: Surface,
     start: Similarity,
     with_scale: bool = True,
 ) -> FaceError:
@@ -168,8 +198,7 @@ def face_error(
     Args:
         truth: points of the true face region, metres.
         weight: area that each point stands for; makes the mean one over the surface, not over its sampling.
-        vertices: fitted mesh, metres, any frame.
-        triangles: its skin.
+        surface: skin of the fitted mesh, metres, any frame.
         start: fitted frame -> true frame, from landmarks.
         with_scale: whether the alignment may scale (one photo without a known focal length leaves size open).
 
@@ -179,8 +208,8 @@ def face_error(
     Source: NoW challenge (Sanyal et al. 2019, section 5): landmark alignment refined by scan-to-mesh ICP.
     Differs: the mean is weighted by area; ICP minimises point-to-point distance.
     """
-    alignment = start if with_scale else similarity_alignment(vertices, start(vertices), with_scale=False)
-    surface = Surface(vertices, triangles)  # a similarity keeps nearest points: they are found in the mesh's own frame
+    alignment = start if with_scale else similarity_alignment(surface.vertices, start(surface.vertices), with_scale=False)
+    # a similarity keeps nearest points: they are found in the mesh's own frame
     thinned, share = truth[::4], weight[::4]  # enough to align by
     previous = np.inf
     for _ in range(60):

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from relit.errors import RelitError
-from relit.evaluation.geometry import FaceError, face_error, similarity_alignment
+from relit.evaluation.geometry import FaceError, Surface, face_error, similarity_alignment
 from relit.evaluation.truth import SEVEN_OF_MEDIAPIPE, TrueFace, true_faces
 from relit.geometry.camera import FULL_FRAME_DIAGONAL_MM
 from relit.methods import fit_photos
@@ -35,9 +35,7 @@ class ShapeRecord:
     failure: str = ""
 
 
-def measure_shapes(
-    data: Path, out: Path, count: int, jobs: int = 1, on_step=lambda done, total: None
-) -> list[ShapeRecord]:
+def measure_shapes(data: Path, out: Path, count: int, jobs: int = 1, on_step=lambda done, total: None) -> list[ShapeRecord]:
     """One record per true face; records and pictures that are already in `out` are kept."""
     faces = true_faces(data, out, count)
     paths = [out / f"{face.name}.json" for face in faces]
@@ -85,7 +83,6 @@ def _errors(model: HeadModel, face: TrueFace, vertices: np.ndarray) -> tuple[Fac
     skin = model.triangles[model.part == 0].numpy()
     points = landmark_points(model, torch.from_numpy(vertices).float()) - model.landmark_offset
     start = similarity_alignment(points[list(SEVEN_OF_MEDIAPIPE)].numpy().astype(float), face.landmarks)
-    free, rigid = (
-        face_error(face.points, face.weight, vertices, skin, start, with_scale=with_scale) for with_scale in (True, False)
-    )
+    surface = Surface(vertices, skin)
+    free, rigid = (face_error(face.points, face.weight, surface, start, with_scale=with_scale) for with_scale in (True, False))
     return free, rigid

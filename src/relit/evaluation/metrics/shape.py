@@ -7,7 +7,7 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 from relit.evaluation.case import LABELLED_M, Case
-from relit.evaluation.geometry import FaceError, Similarity, face_error
+from relit.evaluation.geometry import FaceError, Similarity, Surface, face_error
 from relit.evaluation.metrics.registry import metric
 from relit.models.head import load_head_model
 from relit.models.regions import region_masks
@@ -59,10 +59,10 @@ def realy(case: Case) -> dict[str, float]:
     points, area, vertices, _ = case.scan
     mesh, start = case.answer.mesh, case.shape_error.alignment
     found = {}
-    moved, identity = start(mesh.vertices), Similarity(1.0, np.eye(3), np.zeros(3))
+    moved, identity = Surface(start(mesh.vertices), case.near_triangles), Similarity(1.0, np.eye(3), np.zeros(3))
     for name, inside in _labels().items():
         chosen = inside[vertices]
-        found[name] = face_error(points[chosen], area[chosen], moved, case.near_triangles, identity, with_scale=False).mean_mm
+        found[name] = face_error(points[chosen], area[chosen], moved, identity, with_scale=False).mean_mm
     return {"mean": sum(found.values()) / len(found), **found}
 
 
