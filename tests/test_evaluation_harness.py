@@ -11,8 +11,8 @@ from fixtures_testset import write_small_set
 from relit.cli import main
 from relit.errors import InputError
 from relit.evaluation.case import Case
-from relit.evaluation.contenders import Answer, canonical_face, model_mesh, true_answer
-from relit.evaluation.harness import Item, items_of, measured, spread
+from relit.evaluation.contenders import Answer, Contender, canonical_face, model_mesh, true_answer
+from relit.evaluation.harness import Item, items_of, measured, spread, timed
 from relit.evaluation.reference import Reference, face_mask
 from relit.evaluation.testset import open_testset, read_photo, read_subject
 from relit.models.head import load_head_model
@@ -184,6 +184,12 @@ def test_every_beginning_of_a_run_is_spread_over_the_set(count):
     for length in range(1, count + 1):
         done = sorted(order[:length])
         assert np.diff([*done, done[0] + count]).max() <= 3 * count / length  # no gap is three times the mean one
+
+
+def test_a_stage_that_was_shared_counts_in_the_total():
+    answer = replace(outside([], (512, 512)), seconds={"fit": 20.0, "maps": 0.0})
+    method = Contender("shared", "0", "", lambda photos, size: answer)
+    assert timed(method, [], (512, 512))[1]["seconds"] == {"fit": 20.0, "maps": 0.0, "total": 20.0}
 
 
 def test_an_outside_function_is_judged(folder, tmp_path, capsys):

@@ -105,7 +105,7 @@ def _finished(name: str, photos: list[Photo], size: Size) -> FitResult:
     return import_module(f"relit.methods.{name}").finish(started, size, 0, watch)
 
 
-@lru_cache(maxsize=1)
+@lru_cache(maxsize=2)  # a texture swap has two photos
 def _started(photos: tuple[Photo, ...]) -> tuple[Fitted, dict[str, float]]:
     watch = Stopwatch()
     return observe_and_fit(list(photos), None, "auto", 0, watch), watch.seconds
