@@ -13,6 +13,7 @@ from fixtures_head import synthetic_head
 from relit.appearance.lighting import load_lighting
 from relit.geometry.camera import camera_centre, look_at_face
 from relit.geometry.mesh import vertex_normals
+from relit.maps import maps as maps_module
 from relit.maps.bare_skin import SIDE, find_bare_skin
 from relit.maps.complete import complete
 from relit.maps.delight import delight
@@ -20,6 +21,7 @@ from relit.maps.folds import fold_darkening
 from relit.maps.maps import build_maps
 from relit.maps.solid_noise import solid_noise
 from relit.maps.unwrap import texels, unwrap, view_of
+from relit.models.delighting import new_delighting
 from relit.models.head import load_head_model, neutral_vertices, posed_vertices
 from relit.models.regions import region_masks
 from relit.models.skin import load_skin_model, skin_albedo
@@ -253,6 +255,25 @@ def test_maps_of_a_photo_are_physical_and_do_not_depend_on_the_order_of_photos()
     again = build_maps(model, (side, front), (fit_side, fit), (256, 256))
     assert torch.allclose(one.diffuse_albedo, again.diffuse_albedo, atol=2e-2)
     assert one.confidence.mean() > 0.1
+
+
+def test_maps_larger_than_photos_add_pits_and_change_nothing_else(monkeypatch):
+    model, seen, fit, _ = photographed()
+    monkeypatch.setattr(maps_module, "PHOTO_SIDE", 256)
+    small, large = (build_maps(model, (seen,), (fit,), (side, side)) for side in (256, 512))
+    assert large.diffuse_albedo.shape == (512, 512, 3) and large.confidence.shape == (512, 512)
+    halved = at_size(large.diffuse_albedo, 256)
+    assert (halved - small.diffuse_albedo).abs().mean() < 0.004
+    assert large.displacement_mm.min() < small.displacement_mm.min()
+
+
+def test_an_even_light_leaves_the_network_nothing_to_take_away():
+    model, seen, fit, _ = photographed()
+    network = new_delighting((8, 12, 16))
+    found = build_maps(model, (seen,), (fit,), (256, 256), delighting=network)
+    assert found.diffuse_albedo.min() >= 0 and found.diffuse_albedo.max() <= 1
+    again = build_maps(model, (seen,), (fit,), (256, 256), delighting=network)
+    assert torch.equal(found.diffuse_albedo, again.diffuse_albedo)
 
 
 def test_dark_lines_are_folds_and_moles_are_not():

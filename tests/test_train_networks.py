@@ -7,7 +7,7 @@ from torch import nn
 
 from relit.appearance.colour import linear_from_srgb, srgb_from_linear
 from relit.errors import AssetCorrupt
-from relit.models.delighting import CHANNELS, TYPICAL, albedo_from, delighting_input, new_delighting
+from relit.models.delighting import BRIGHTEST, INPUTS, OUTPUTS, TYPICAL, delighting_input, delit, new_delighting
 from relit.models.unet import UNet, UNetShape, unet_from
 from relit.train.delight import augmented, losses_of
 from relit.train.loop import Schedule, train
@@ -25,22 +25,32 @@ def _planes(count=2, height=64, width=64):
     }  # fmt: skip
 
 
-def test_an_untrained_network_says_typical_skin_with_the_detail_of_the_photo():
+def test_an_untrained_network_takes_white_light_for_granted_and_hidden_texels_for_typical_skin():
     planes = _planes()
-    visible = planes["visible"]
-    read = delighting_input(planes["lit"], visible, planes["normal"], planes["position"])
-    out = new_delighting(WIDTHS)(read)
-    albedo = albedo_from(out, planes["lit"], visible)
-    assert torch.allclose(albedo[visible.expand_as(albedo) == 0], torch.tensor(TYPICAL))
-    even = albedo_from(out, torch.full_like(planes["lit"], 0.3), visible)
-    assert torch.allclose(even, torch.tensor(TYPICAL), atol=1e-4)
-    brighter = albedo_from(out, srgb_from_linear(0.5 * linear_from_srgb(planes["lit"].clamp_min(0.3))), visible)
-    assert torch.allclose(brighter, albedo_from(out, planes["lit"].clamp_min(0.3), visible), atol=1e-4)
+    lit, visible = planes["lit"].clamp_min(0.1), planes["visible"]
+    out = new_delighting(WIDTHS)(delighting_input(lit, visible, planes["normal"], planes["position"]))
+    found = delit(out, lit, visible)
+    assert torch.allclose(found.albedo[visible.expand_as(found.albedo) == 0], torch.tensor(TYPICAL))
+    sure = delit(out + 50 * (torch.arange(OUTPUTS) == 6)[:, None, None], lit, torch.ones_like(visible))
+    assert torch.allclose(sure.albedo, linear_from_srgb(lit).clamp_max(BRIGHTEST), atol=1e-4)
+
+
+def test_albedo_is_the_photo_over_the_light_and_the_light_is_smooth():
+    generator = torch.Generator().manual_seed(5)
+    prediction = torch.randn(1, OUTPUTS, 32, 32, generator=generator) * 0.2
+    prediction[:, 6] = 50
+    lit = 0.4 + 0.2 * torch.rand(1, 3, 32, 32, generator=generator)
+    brighter = srgb_from_linear(linear_from_srgb(lit) * 1.3)
+    one = torch.ones(1, 1, 32, 32)
+    assert torch.allclose(delit(prediction, brighter, one).albedo / delit(prediction, lit, one).albedo, torch.tensor(1.3))
+    light = (linear_from_srgb(lit) / delit(prediction, lit, one).albedo).log()
+    assert light.diff(dim=3).abs().max() < 0.6 * prediction[:, :3].diff(dim=3).abs().max()
 
 
 def test_albedo_stays_physical_whatever_the_network_says():
     for prediction in (-50.0, 50.0):
-        albedo = albedo_from(torch.full((1, 3, 8, 8), prediction), torch.rand(1, 3, 8, 8), torch.ones(1, 1, 8, 8))
+        out = torch.full((1, OUTPUTS, 8, 8), prediction)
+        albedo = delit(out, torch.rand(1, 3, 8, 8), torch.ones(1, 1, 8, 8)).albedo
         assert albedo.min() > 0 and albedo.max() < 1
 
 
@@ -52,15 +62,15 @@ def test_hidden_texels_do_not_reach_the_network():
 
 
 def test_stored_weights_restore_the_network_and_foreign_ones_are_refused():
-    network = UNet(UNetShape(CHANNELS, 3, WIDTHS, fold=2))
+    network = UNet(UNetShape(INPUTS, 3, WIDTHS, fold=2))
     for parameter in network.parameters():
         nn.init.normal_(parameter, std=0.05)
-    x = torch.randn(1, CHANNELS, 32, 48)
-    again = unet_from(network.state_dict(), CHANNELS, 3)
+    x = torch.randn(1, INPUTS, 32, 48)
+    again = unet_from(network.state_dict(), INPUTS, 3)
     assert torch.allclose(again(x), network(x), atol=1e-5)
     assert again.shape == network.shape
     with pytest.raises(AssetCorrupt):
-        unet_from({"enter.weight": torch.zeros(8, 40, 3, 3)}, CHANNELS, 3)
+        unet_from({"enter.weight": torch.zeros(8, 40, 3, 3)}, INPUTS, 3)
 
 
 def test_augmentation_mirrors_geometry_with_the_picture():

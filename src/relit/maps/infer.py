@@ -3,6 +3,7 @@
 from functools import lru_cache
 from typing import NamedTuple
 
+import cv2
 import numpy as np
 import torch
 from torch import Tensor
@@ -51,13 +52,16 @@ class Surface(NamedTuple):
     displacement_mm: Tensor  # (H, W)
 
 
-def infer_surface(diffuse_albedo: Tensor, confidence: Tensor, seed: int = 0) -> Surface:
+def infer_surface(
+    diffuse_albedo: Tensor, confidence: Tensor, seed: int = 0, size: tuple[int, int] | None = None
+) -> Surface:
     """Specular albedo, roughness, normals and displacement that go with a diffuse albedo map.
 
     Args:
         diffuse_albedo: (H, W, 3) linear, in the UV layout.
         confidence: (H, W) in [0, 1], how far a photo decided each texel: only there is detail read as relief.
         seed: of the synthesised pores.
+        size: rows and columns of the result; those of the albedo if None. Larger maps hold finer pores.
 
     Returns:
         F0 in [0, 0.08], roughness in [0.05, 1], unit tangent normals (diffuse softened by scattering), millimetres.
@@ -77,6 +81,9 @@ def infer_surface(diffuse_albedo: Tensor, confidence: Tensor, seed: int = 0) -> 
     relief_area = masks["face"] * _none_of(masks, "lips", "brows", "nostrils", "scalp", "eyelids")
     relief_area = relief_area * (1 - 0.7 * masks["beard"])
     creases = creases_mm(albedo, enlarge(relief_area, height, width) * trust)
+    if size is not None and size != (height, width):
+        height, width = size
+        creases = cv2.resize(creases, (width, height), interpolation=cv2.INTER_CUBIC)
     amounts = {"pores": pores, "lines": lines, "furrows": furrows, "lips": masks["lips"]}
     pits = pores_mm(height, width, amounts, seed)
     # where the photo itself shows fine relief the synthetic one steps back

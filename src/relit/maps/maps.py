@@ -2,11 +2,13 @@
 
 from collections.abc import Callable
 
+import cv2
 import torch
 from torch import Tensor
 from torch.nn.functional import interpolate as resize
 
 from relit.geometry.uv import dilate
+from relit.maps import learned
 from relit.maps.bare_skin import SIDE, find_bare_skin
 from relit.maps.complete import complete
 from relit.maps.delight import delight
@@ -14,9 +16,10 @@ from relit.maps.folds import fold_darkening
 from relit.maps.infer import infer_surface
 from relit.maps.solid_noise import solid_noise
 from relit.maps.unwrap import smoothstep, texels, unwrap, view_of
-from relit.models.head import HeadModel, neutral_vertices, posed_vertices
+from relit.models.head import PARTS, HeadModel, neutral_vertices, posed_vertices
 from relit.models.regions import region_masks
 from relit.models.skin import load_skin_model, skin_albedo
+from relit.models.unet import UNet
 from relit.render.occlusion import ambient_occlusion, light_transfer
 from relit.render.rasterise import Fragments, interpolate
 from relit.types import FaceFit, Observation, ReflectanceMaps
@@ -29,6 +32,10 @@ KEPT_FOLDS = (0.7, 0.35)
 MOVED_MM = (1.0, 6.0)  # movement by the photo's expression between its own folds kept and left out
 STUBBLE = 0.45  # how far shaved hair takes the scalp from the colour of skin to that of hair
 STUBBLE_MM, STUBBLE_CONTRAST = 0.7, 0.16
+# Texels along an edge at which photos are read: 0.15 mm of skin, finer than portraits are. What larger maps show beyond
+# it is relief, and the shade in its pits.
+PHOTO_SIDE = 2048
+PIT_MM, PIT_SHADE = 0.1, torch.tensor([0.16, 0.24, 0.26])  # as relit.synth.skin: loss of log albedo at this depth
 
 
 def build_maps(
@@ -38,6 +45,7 @@ def build_maps(
     size: tuple[int, int],
     seed: int = 0,
     step: Callable[[int, int], None] = lambda done, total: None,
+    delighting: UNet | None = None,
 ) -> ReflectanceMaps:
     """The maps of one person from one or several photos with their fits.
 
@@ -45,26 +53,37 @@ def build_maps(
         size: rows and columns.
         seed: of synthesised skin detail.
         step: told (done, total) as the work goes on.
+        delighting: the network that takes the light out; without it the fitted light and statistics do.
     """
     total = len(fits) + 3
+    whole, size = size, (min(size[0], PHOTO_SIDE), min(size[1], PHOTO_SIDE))
     fragments, small = texels(model, *size), texels(model, SIDE, SIDE)
-    base = _enlarged(skin_albedo(load_skin_model(), fits[0].albedo), size)
+    statistical = skin_albedo(load_skin_model(), fits[0].albedo)
+    views = [view_of(model, fit) for fit in fits]
+    bares = [find_bare_skin(unwrap(model, o, view, small)) for o, view in zip(observations, views, strict=True)]
+    if delighting is None:
+        looks, base = [], _enlarged(statistical, size)
+    else:
+        looks, merged = _learned(model, delighting, observations, fits, views, bares, statistical)
+        base = _enlarged(merged, size)
     masks = region_masks(*size)
     plain = 1 - torch.stack([masks[name] for name in MARKED]).amax(0)
     hued = torch.stack([plain, 0.6 * masks["beard"] * (1 - masks["lips"]), 0.4 * masks["eyelids"]]).amax(0)
     weighted, weight, confidence, hair = torch.zeros(*size, 3), torch.zeros(size), torch.zeros(size), []
     for index, (observation, fit) in enumerate(zip(observations, fits, strict=True)):
-        view = view_of(model, fit)
-        bare = find_bare_skin(unwrap(model, observation, view, small))
-        seen = unwrap(model, observation, view, fragments)
-        seen.confidence.mul_(_enlarged(bare.mask[..., None], size)[..., 0])
-        ratio, trust = delight(seen, base, plain, hued, masks["lips"])
+        seen = unwrap(model, observation, views[index], fragments)
+        seen.confidence.mul_(_enlarged(bares[index].mask[..., None], size)[..., 0])
+        if delighting is None:
+            ratio, trust = delight(seen, base, plain, hued, masks["lips"])
+        else:
+            known = _enlarged(looks[index].trust[..., None], size)[..., 0]
+            ratio, trust = learned.detail_of(seen, fit.exposure, known)
         # a sharp preference for the better view, so that two slightly misplaced views do not blur each other
         preference = (trust**4)[..., None]
         weighted += ratio * preference
         weight += preference[..., 0]
         confidence = torch.maximum(confidence, trust)
-        hair += [bare.hair_colour] if bare.hair_colour is not None else []
+        hair += [bares[index].hair_colour] if bares[index].hair_colour is not None else []
         step(index + 1, total)
     position_mm = 1000 * interpolate(model.mean, model.triangles, fragments)
     ratio = complete(weighted / weight.clamp_min(1e-8)[..., None], confidence, position_mm, plain, seed)
@@ -79,20 +98,44 @@ def build_maps(
     albedo = albedo.clamp(0, 1)
     step(len(fits) + 1, total)
     # wrinkles go on as relief; the folds of an expression go with it
-    surface = infer_surface(albedo * (-folds_taken * (1 - moved)).exp()[..., None], confidence, seed)
+    surface = infer_surface(albedo * (-folds_taken * (1 - moved)).exp()[..., None], confidence, seed, whole)
     step(len(fits) + 2, total)
-    occlusion = _occlusion(model, fits[0], size)
+    occlusion = _occlusion(model, fits[0], whole)
     step(total, total)
     return ReflectanceMaps(
-        diffuse_albedo=albedo,
+        diffuse_albedo=albedo if whole == size else _with_pits(albedo, surface.displacement_mm),
         specular_albedo=surface.specular_albedo,
         roughness=surface.roughness,
         diffuse_normal=surface.diffuse_normal,
         specular_normal=surface.specular_normal,
         displacement_mm=surface.displacement_mm,
         occlusion=occlusion,
-        confidence=confidence,
+        confidence=_enlarged(confidence[..., None], whole)[..., 0],
     )
+
+
+def _with_pits(albedo: Tensor, displacement_mm: Tensor) -> Tensor:
+    """The albedo at the size of the relief, darker in the pits that are too small for its own size."""
+    whole = displacement_mm.shape
+    coarse = cv2.resize(displacement_mm.numpy(), albedo.shape[1::-1], interpolation=cv2.INTER_AREA)
+    fine = displacement_mm - torch.from_numpy(cv2.resize(coarse, whole[::-1], interpolation=cv2.INTER_LINEAR))
+    shade = fine.clamp(-PIT_MM, PIT_MM)[..., None] * (PIT_SHADE / PIT_MM)
+    return _enlarged(albedo, whole).mul_(shade.exp_()).clamp_(0, 1)
+
+
+def _learned(
+    model, delighting, observations, fits, views, bares, statistical: Tensor
+) -> tuple[list[learned.LowPass], Tensor]:
+    """What the network says of each photo, and (S, S, 3) the person's albedo from all, at the network's own size."""
+    square = (learned.SIZE, learned.SIZE)
+    fragments = texels(model, *square)
+    looks = []
+    for observation, fit, view, bare in zip(observations, fits, views, bares, strict=True):
+        seen = unwrap(model, observation, view, fragments)
+        seen.confidence.mul_(_enlarged(bare.mask[..., None], square)[..., 0])
+        looks.append(learned.low_pass(model, delighting, fit, seen, fragments))
+    skin = (fragments.triangle >= 0) & (model.part[fragments.triangle.clamp_min(0)] == PARTS.index("skin"))
+    return looks, learned.merged_albedo(looks, _enlarged(statistical, square), skin)
 
 
 def _with_stubble(albedo: Tensor, hair: Tensor, scalp: Tensor, position_mm: Tensor, seed: int) -> Tensor:

@@ -1,21 +1,39 @@
 """The de-lighting network: the lit texture of a face and its geometry in, the diffuse albedo out.
 
+It says three things of every texel: the light that falls on it, which varies slowly; the albedo that it would have if the
+photo were not there; and how far to trust the photo. Where it does, the albedo is the photo over the light, so that lips,
+brows, beards and freckles stay as they are; elsewhere (hair, glare, rims of glasses, the unseen side) it is the network's own.
+
 Source: AvatarMe (Lattas et al. 2020), section 3.3: de-lighting from the texture and the object-space geometry.
-Differs: it works at the size at which light varies, and detail finer than that stays the photo's; texels that no photo
-shows are predicted from the others.
+Differs: albedo as a quotient by a smooth light (Land & McCann 1971) instead of pictures out of the network's last layer:
+a small network then has no detail to carry. It works at the size at which light varies.
 """
+
+from functools import lru_cache
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn.functional import conv2d
+from torch.nn.functional import avg_pool2d, interpolate
 
 from relit.appearance.colour import linear_from_srgb
-from relit.models.unet import UNet, UNetShape
+from relit.models.registry import load_tensors
+from relit.models.unet import UNet, UNetShape, unet_from
 
 SIZE, ROWS = 256, slice(32, 224)  # of the layout that the network sees: from the crown to the collar
-CHANNELS = 10
+INPUTS, OUTPUTS = 10, 7
 TYPICAL = 0.25  # linear albedo for which the network says 0
-BROAD, LARGEST, DARKEST = 6.0, 0.8, 0.004  # of the photo's detail: scale in texels, log ratio, linear value
+DARKEST, BRIGHTEST = 0.004, 0.95  # linear
+COARSE = 4  # texels along an edge that share one light
+TRUSTING = 2.0  # log odds of the trust for which the network says 0
+
+
+class Delit(NamedTuple):
+    """What is known once the light is gone, each (B, C, H, W)."""
+
+    albedo: Tensor  # linear
+    own: Tensor  # linear, without the photo's detail
+    trust: Tensor  # [0, 1] in the photo
 
 
 def delighting_input(lit: Tensor, visible: Tensor, normal: Tensor, position_m: Tensor) -> Tensor:
@@ -30,33 +48,28 @@ def delighting_input(lit: Tensor, visible: Tensor, normal: Tensor, position_m: T
     return torch.cat([(lit - 0.5) * visible * 4, visible, normal, position_m * 10], 1)
 
 
-def albedo_from(prediction: Tensor, lit: Tensor, visible: Tensor) -> Tensor:
-    """(B, 3, H, W) linear diffuse albedo: what the network says, in logarithms, on top of the photo's detail.
+def delit(prediction: Tensor, lit: Tensor, visible: Tensor) -> Delit:
+    """The albedo that the network's output stands for.
 
     Args:
+        prediction: (B, 7, H, W) log light, log own albedo, log odds of trust.
         lit, visible: as in `delighting_input`.
     """
-    return TYPICAL * (prediction + _detail(lit, visible)).clamp(-4, 1.3).exp()
-
-
-def _detail(lit: Tensor, visible: Tensor) -> Tensor:
-    """(B, 3, H, W) how the log texture differs from the mean of the visible texels around; 0 where it is not seen.
-
-    Brows, lips and freckles need not pass through the network, which has room for light only.
-    """
-    logs = linear_from_srgb(lit).clamp_min(DARKEST).log()
-    reach = round(2.5 * BROAD)
-    x = torch.arange(-reach, reach + 1, device=lit.device)
-    kernel = torch.exp(-0.5 * (x / BROAD) ** 2)
-    stacked = torch.cat([logs * visible, visible], 1).flatten(0, 1)[:, None].float()
-    for axis in (2, 3):
-        weights = (kernel / kernel.sum()).view([1, 1, -1, 1] if axis == 2 else [1, 1, 1, -1])
-        stacked = conv2d(stacked, weights, padding=[reach, 0] if axis == 2 else [0, reach])
-    total = stacked.view(len(lit), 4, *lit.shape[2:])
-    mean = total[:, :3] / total[:, 3:].clamp_min(1e-3)
-    return visible * (logs - mean).clamp(-LARGEST, LARGEST)
+    light, own, odds = prediction.split((3, 3, 1), 1)
+    light = interpolate(avg_pool2d(light, COARSE), scale_factor=COARSE, mode="bilinear", align_corners=False)
+    own = own.clamp(-4, 1.3) + torch.tensor(TYPICAL).log()
+    trust = visible * torch.sigmoid(odds + TRUSTING)
+    seen = linear_from_srgb(lit).clamp_min(DARKEST).log() - light
+    albedo = own + trust * (seen - own)
+    return Delit(albedo.exp().clamp(DARKEST, BRIGHTEST), own.exp().clamp(DARKEST, BRIGHTEST), trust)
 
 
 def new_delighting(widths: tuple[int, ...]) -> UNet:
     """An untrained network."""
-    return UNet(UNetShape(CHANNELS, 3, widths))
+    return UNet(UNetShape(INPUTS, OUTPUTS, widths))
+
+
+@lru_cache(maxsize=1)
+def load_delighting() -> UNet:
+    """The shipped network, in single precision, for inference."""
+    return unet_from(load_tensors("delighting"), INPUTS, OUTPUTS)

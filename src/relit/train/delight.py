@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn.functional import avg_pool2d, grid_sample, interpolate
 
 from relit.appearance.colour import srgb_from_linear
-from relit.models.delighting import albedo_from, delighting_input, new_delighting
+from relit.models.delighting import Delit, delighting_input, delit, new_delighting
 from relit.train.loop import Schedule, train
 from relit.train.pairs import LIGHTS, POSITION_ORIGIN_M, POSITION_SPAN_M, read_pairs
 
@@ -29,7 +29,7 @@ class Config:
 
 
 CONFIGS = {
-    "cpu": Config((48, 96, 160, 224), Schedule(steps=6000, batch=8, rate=6e-4)),
+    "cpu": Config((48, 96, 160, 224), Schedule(steps=5000, batch=8, rate=6e-4)),
     "gpu": Config((96, 192, 320, 448), Schedule(steps=40000, batch=64, rate=4e-4, warm_up=500)),
 }
 UNSEEN_WEIGHT = 0.15  # of texels that the camera does not see
@@ -107,26 +107,28 @@ def augmented(planes: dict[str, Tensor], generator: torch.Generator) -> dict[str
 
 
 def losses_of(network: torch.nn.Module, planes: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Mean absolute errors of the coded albedo: each texel, its surroundings, its gradients."""
+    """Mean absolute errors of the coded albedo: each texel, its surroundings, its gradients, and the network's own."""
     found = predicted(network, planes)
     weight = planes["inside"] * (UNSEEN_WEIGHT + (1 - UNSEEN_WEIGHT) * planes["visible"])
-    error = (found - planes["albedo"]) * weight
     share = weight.mean().clamp_min(0.05)
+    error = (srgb_from_linear(found.albedo) - planes["albedo"]) * weight
+    own = (srgb_from_linear(found.own) - planes["albedo"]) * weight
     edges = [error.diff(dim=axis).abs().mean() for axis in (2, 3)]
     return {
         "texel": error.abs().mean() / share,
         "tone": 0.7 * avg_pool2d(error, 16).abs().mean() / share,
         "edge": 0.7 * sum(edges) / share,
+        "own": 0.3 * own.abs().mean() / share,
     }
 
 
-def predicted(network: torch.nn.Module, planes: dict[str, Tensor]) -> Tensor:
-    """(B, 3, H, W) sRGB-coded albedo."""
+def predicted(network: torch.nn.Module, planes: dict[str, Tensor]) -> Delit:
+    """What the network makes of a batch."""
     seen = planes["lit"], planes["visible"]
     read = delighting_input(*seen, planes["normal"], planes["position"]).contiguous(memory_format=torch.channels_last)
     out = network(read).float()
     with torch.autocast(out.device.type, enabled=False):
-        return srgb_from_linear(albedo_from(out, *seen))
+        return delit(out, *seen)
 
 
 def psnr_db(network: torch.nn.Module, pairs: Pairs, count: int = 96) -> dict[str, float]:
@@ -135,7 +137,7 @@ def psnr_db(network: torch.nn.Module, pairs: Pairs, count: int = 96) -> dict[str
     for first in range(0, count, 8):
         planes = pairs.batch(np.arange(first, first + 8), np.arange(8) % LIGHTS)
         with torch.no_grad(), torch.autocast(pairs.device.type, torch.bfloat16):
-            squared = (predicted(network, planes) - planes["albedo"]).square().mean(1, keepdim=True)
+            squared = (srgb_from_linear(predicted(network, planes).albedo) - planes["albedo"]).square().mean(1, keepdim=True)
         for name, share in (("seen", planes["visible"]), ("unseen", 1 - planes["visible"])):
             mask = share * planes["inside"]
             error = (squared * mask).sum((1, 2, 3)) / mask.sum((1, 2, 3)).clamp_min(1)
