@@ -1,6 +1,7 @@
 """Painting of parts that no photo shows well into the maps."""
 
 from collections.abc import Callable
+from functools import lru_cache
 
 import torch
 from jaxtyping import Float
@@ -24,7 +25,22 @@ def painted(
         attribute: what the colour depends on, at the welded vertices.
         colour: from interpolated attributes to colours.
     """
-    rows, columns = texture.shape[:2]
+    top, inside, triangle, barycentric, targets, sources = _places(model, *texture.shape[:2], parts)
+    result = texture.clone()
+    strip = result[top:].flatten(0, 1)
+    corners = attribute[model.triangles[triangle]]
+    strip[inside] = colour((corners * barycentric[..., None]).sum(1))
+    strip[targets] = strip[sources]
+    return result
+
+
+@lru_cache(maxsize=4)
+def _places(
+    model: HeadModel, rows: int, columns: int, parts: tuple[str, ...]
+) -> tuple[int, Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Where the layout shows some parts: first row, texels from there on, their triangles and barycentric coordinates,
+    the texels of the gutters and the painted ones next to them.
+    """
     wanted = torch.tensor([PARTS.index(name) for name in parts])
     height = model.uv[model.render_triangles[torch.isin(model.part, wanted)], 1] * rows
     gutter = max(2, rows // 256)
@@ -33,11 +49,7 @@ def painted(
     strip = torch.stack([model.uv[:, 0], (model.uv[:, 1] * rows - top) / (bottom - top)], 1)
     triangle, barycentric = rasterise_uv(strip, model.render_triangles, bottom - top, columns)
     inside = (triangle >= 0) & torch.isin(model.part[triangle.clamp_min(0)], wanted)
-    corners = attribute[model.triangles[triangle[inside]]]
-    before = texture[top:bottom]
-    after = before.clone()
-    after[inside] = colour((corners * barycentric[inside][..., None]).sum(1))
-    free = (inside | (triangle < 0))[..., None]
-    result = texture.clone()
-    result[top:bottom] = torch.where(free, dilate(after, inside, gutter), before)
-    return result
+    numbers = torch.arange(triangle.numel()).view(*triangle.shape, 1)
+    nearest = dilate(torch.where(inside[..., None], numbers, -1), inside, gutter)[..., 0]
+    gutters = (triangle < 0) & (nearest >= 0)
+    return top, numbers[inside][:, 0], triangle[inside], barycentric[inside], numbers[gutters][:, 0], nearest[gutters]

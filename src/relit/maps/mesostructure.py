@@ -30,6 +30,7 @@ def texel_scale() -> tuple[np.ndarray, np.ndarray]:
     return scales[0], scales[1]
 
 
+@lru_cache(maxsize=2)
 def texel_mm(height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
     """Size in millimetres of each texel along u and along v, each (H, W)."""
     across, along = texel_scale()
@@ -143,7 +144,7 @@ def _hash(a, b, seed):
     return (h & 1023) / 1024.0, ((h >> 10) & 1023) / 1024.0, ((h >> 20) & 1023) / 1024.0
 
 
-@njit(cache=True, parallel=True)
+@njit(cache=True, parallel=True, error_model="numpy")
 def _cells(relief, amount, cells, extent_mm, shape, is_pore, seed):
     """Adds pits at jittered cell centres, or valleys along the borders between the cells, to `relief` in place.
 
@@ -159,13 +160,14 @@ def _cells(relief, amount, cells, extent_mm, shape, is_pore, seed):
                 continue
             x, y = (column + 0.5) / columns * nu, (row + 0.5) / rows * nv
             i, j = int(np.floor(x)), int(np.floor(y))
-            first, second, pick = 1e9, 1e9, 0.0
+            first, second, pick = 1e9, 1e9, 0.0  # squared distances
             for dj in range(-1, 2):
                 for di in range(-1, 2):
-                    a, b, c = _hash((i + di) % nu, j + dj, seed)
+                    wrapped = i + di + (nu if i + di < 0 else -nu if i + di >= nu else 0)
+                    a, b, c = _hash(wrapped, j + dj, seed)
                     du = (i + di + a - x) * step_u
                     dv = (j + dj + b - y) * step_v
-                    distance = np.sqrt(du * du + dv * dv)
+                    distance = du * du + dv * dv
                     if distance < first:
                         first, second, pick = distance, first, c
                     elif distance < second:
@@ -173,10 +175,10 @@ def _cells(relief, amount, cells, extent_mm, shape, is_pore, seed):
             if is_pore:
                 own = radius * (0.6 + 0.8 * pick)
                 spread = own * own + footprint * footprint  # a pit narrower than a texel is shallow, not aliased
-                pit = (own * own / spread) * (0.15 + 0.85 * pick * pick) * np.exp(-first * first / spread)
+                pit = (own * own / spread) * (0.15 + 0.85 * pick * pick) * np.exp(-first / spread)
                 relief[row, column] -= depth * amount[row, column] * pit
             else:
                 spread = radius * radius + footprint * footprint
-                border = 0.5 * (second - first)
+                border = 0.5 * (np.sqrt(second) - np.sqrt(first))
                 valley = (radius / np.sqrt(spread)) * np.exp(-border * border / spread)
                 relief[row, column] -= depth * amount[row, column] * valley

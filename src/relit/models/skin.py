@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import interpolate as resize
+from torch.nn.functional import softplus
 
 from relit.appearance.skin import Pigments, skin_colour
 from relit.models.regions import REGIONS, landmark_uv, region_masks, uv_positions
@@ -60,7 +61,12 @@ def tone_colour(tone: Tensor) -> Tensor:
 
 
 def skin_albedo(model: SkinModel, coefficients: Tensor) -> Tensor:
-    """(S, S, 3) linear albedo in (0, 1) in the UV layout for unit-Gaussian coefficients (A,). Differentiable.
+    """(S, S, 3) linear albedo in (0, 1) in the UV layout for unit-Gaussian coefficients (A,), see `skin_log_albedo`."""
+    return skin_log_albedo(model, coefficients).exp()
+
+
+def skin_log_albedo(model: SkinModel, coefficients: Tensor) -> Tensor:
+    """(S, S, 3) logarithm of linear albedo, below 0, for unit-Gaussian coefficients (A,). Differentiable.
 
     The first four are tone (TONE_NAMES: larger is more of it), the others detail; `model.names` says which is which.
     """
@@ -76,5 +82,6 @@ def skin_albedo(model: SkinModel, coefficients: Tensor) -> Tensor:
     full = torch.cat([detail, detail.flip(1)], 1).permute(2, 0, 1)[None]
     full = resize(full, (model.mode_rows, size), mode="bilinear", align_corners=False)[0].permute(1, 2, 0)
     full = torch.nn.functional.pad(full, (0, 0, 0, 0, 0, size - model.mode_rows))
-    albedo = (model.mean + model.tone_weight[..., None] * tone + full).exp()
-    return albedo * (1 + albedo**8) ** (-1 / 8)  # a soft ceiling at 1 that leaves skin as it is
+    # a soft ceiling at 1 that leaves skin as it is: an albedo a becomes a (1 + a^8)^(-1/8)
+    log = model.mean + model.tone_weight[..., None] * tone + full
+    return log - softplus(log, beta=8)

@@ -70,8 +70,9 @@ def occluded(
     traced = shadowed | dark if inside else shadowed
     if others:
         tree = cKDTree(torch.cat([vertices[::5] for vertices, _, _ in others]).numpy())
-        away, _ = tree.query(posed.vertices.numpy(), distance_upper_bound=_NEAR_M)
-        traced = traced | (torch.from_numpy(away < _NEAR_M) & ~dark)
+        asked = (~(traced | dark)).nonzero()[:, 0]
+        away, _ = tree.query(posed.vertices[asked].numpy(), distance_upper_bound=_NEAR_M)
+        traced = traced.index_fill(0, asked[torch.from_numpy(away < _NEAR_M)], True)
     meshes = ((posed.vertices, model.triangles if inside else _outer_triangles(), 1.0), *others)
     kept, near, share = _thinned()
     asked = traced[kept]

@@ -4,6 +4,7 @@ import cv2
 import numpy as np
 
 from relit.maps.mesostructure import pores_mm
+from relit.synth.layers import lay_over
 from relit.synth.layout import Layout, blurred
 from relit.synth.noise import noise, smoothstep
 from relit.synth.subject import Subject
@@ -19,24 +20,23 @@ _UNDER_HAIR = 0.9  # density of the roots below longer hair
 
 
 def with_hair(albedo: np.ndarray, subject: Subject, here: Layout) -> np.ndarray:
-    """(S, S, 3) the albedo with all short hair of the subject."""
+    """(S, S, 3) the albedo with all short hair of the subject; it is changed in place."""
     # brows stay darker than the hair of the head, and grey later
     brow_colour = subject.hair_colour * np.minimum((_DARK_BROW / subject.hair_colour.mean()) ** 0.6, 1)
-    for coverage, colour in (
-        (_brows(subject, here), brow_colour),
-        (_stubble(subject, here), subject.hair_colour),
-        (_scalp(subject, here), subject.hair_colour),
-    ):
-        albedo = albedo + coverage[..., None] * (colour - albedo)
-    if not subject.marks.shave_shadow:
+    marks = subject.marks
+    lay_over(albedo, _brows(subject, here), brow_colour)
+    beard = _beard(subject, here) if marks.stubble or marks.shave_shadow else None
+    if marks.stubble:
+        lay_over(albedo, np.clip(marks.stubble * _dots(subject, here, beard), 0, 0.85), subject.hair_colour)
+    lay_over(albedo, _scalp(subject, here), subject.hair_colour)
+    if not marks.shave_shadow:
         return albedo
     # hair below the surface of a shaved skin looks grey-blue: its shadow is mixed on a log scale and loses red most
-    beard = _beard(subject, here)
-    at = beard > 0.01
-    skin = albedo[at]
-    darker = np.log(np.maximum(skin, 1e-3) / np.maximum(subject.hair_colour, 1e-3))
-    shadow = subject.marks.shave_shadow * beard[at][:, None] * np.array([0.24, 0.19, 0.15], np.float32)
-    albedo[at] = skin * np.exp(-shadow * np.clip(darker, 0, 2.5) / 2.0)
+    at, flat = np.flatnonzero(beard > 0.01), albedo.reshape(-1, 3)
+    skin = flat.take(at, 0)
+    darker = np.log(np.maximum(skin, 1e-3)) - np.log(np.maximum(subject.hair_colour, 1e-3))
+    shadow = (marks.shave_shadow * beard.ravel().take(at))[:, None] * np.array([0.24, 0.19, 0.15], np.float32)
+    flat[at] = skin * np.exp(-shadow * np.clip(darker, 0, 2.5) / 2.0)
     return albedo
 
 
@@ -46,13 +46,6 @@ def _beard(subject: Subject, here: Layout) -> np.ndarray:
     grown = here.masks["beard"] * (1 - 0.55 * here.masks["cheeks"])
     edge = smoothstep(0.25, 0.85, grown + 0.10 * noise(here, 12, seed))
     return edge * np.clip(1 + 0.2 * noise(here, 6, seed + 1, edge), 0, 1.4)
-
-
-def _stubble(subject: Subject, here: Layout) -> np.ndarray:
-    if not subject.marks.stubble:
-        return np.zeros((here.size, here.size), np.float32)
-    where = _beard(subject, here)
-    return np.clip(subject.marks.stubble * _dots(subject, here, where), 0, 0.85)
 
 
 def _scalp(subject: Subject, here: Layout) -> np.ndarray:

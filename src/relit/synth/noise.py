@@ -23,9 +23,9 @@ def noise(here: Layout, cell_mm: float, seed: int, where: np.ndarray | None = No
         return cv2.resize(field, (here.size, here.size), interpolation=cv2.INTER_LINEAR)
     if where is None:
         return here.spread(solid_noise(here.points_mm, cell_mm, seed))
-    wanted = here.skin[where.ravel()[here.skin] > 0.01]
+    wanted = np.flatnonzero((where > 0.01) & (here.part == 0))
     field = np.zeros(here.size * here.size, np.float32)
-    field[wanted] = solid_noise(here.position_mm.reshape(-1, 3)[wanted], cell_mm, seed)
+    field[wanted] = solid_noise(here.position_mm.reshape(-1, 3).take(wanted, 0), cell_mm, seed)
     return field.reshape(here.size, here.size)
 
 
@@ -40,9 +40,9 @@ def noise_along(
         cell_mm: size of its features across the lines, and along them.
     """
     across, along = cell_mm
-    wanted = np.flatnonzero(where.ravel() > 0)
-    points = here.position_mm.reshape(-1, 3)[wanted] / along
-    points[:, 0] += potential_mm.ravel()[wanted] / max(across, 2.5 * max(here.texel_mm))
+    wanted = np.flatnonzero(where > 0)
+    points = here.position_mm.reshape(-1, 3).take(wanted, 0) * np.float32(1 / along)
+    points[:, 0] += potential_mm.ravel().take(wanted) / max(across, 2.5 * max(here.texel_mm))
     result = np.zeros(here.size * here.size, np.float32)
     result[wanted] = solid_noise(points, 1.0, seed)
     return result.reshape(here.size, here.size)

@@ -70,31 +70,37 @@ def pigment_shift(subject: Subject, melanin: np.ndarray, blood: np.ndarray) -> n
     return cv2.remap(np.ascontiguousarray(table), at[0], at[1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
 
 
-def vein_shift(subject: Subject, here: Layout) -> np.ndarray:
-    """(S, S, 3) change of log albedo by veins under thin skin: red light reaches them, so they look blue-green."""
+def vein_tint(subject: Subject, here: Layout) -> tuple[np.ndarray, np.ndarray]:
+    """(S, S) how much veins show under thin skin, and (3,) what they add to its log albedo.
+
+    Red light reaches them, so they look blue-green.
+    """
     seed = int(subject.rng(12).integers(1 << 30))
     where = np.clip(soft_mask(here.size, 3.0, under_eye=1.0, eyelids=0.7), 0, 1)
     lines = np.exp(-((noise(here, 13.0, seed) / 0.10) ** 2)) * smoothstep(-0.5, 1.0, noise(here, 22.0, seed + 1))
     amount = 0.8 * subject.marks.veins * where * (0.35 + blurred(lines.astype(np.float32), 0.8, here.texel_mm))
-    return amount[..., None] * np.array([-0.16, -0.07, 0.0], np.float32)
+    return amount, np.array([-0.16, -0.07, 0.0], np.float32)
 
 
-def lip_shift(subject: Subject, here: Layout) -> np.ndarray:
-    """(S, S, 3) change of log albedo of the lips: blood that lies deep, as in veins, makes the vermilion pink, not orange.
+def lip_tint(subject: Subject, here: Layout) -> tuple[np.ndarray, np.ndarray]:
+    """(S, S) how much of the lips, and (3,) what is added to their log albedo.
 
-    Its mean was set on the portraits on which `relit.synth.camera` was calibrated: lips are 2 to 5 units of CIELAB's b*
-    less yellow than the cheek, and on light skin 16 to 19 units of a* redder.
+    Blood that lies deep, as in veins, makes the vermilion pink, not orange. Its mean was set on the portraits on which
+    `relit.synth.camera` was calibrated: lips are 2 to 5 units of CIELAB's b* less yellow than the cheek, and on light
+    skin 16 to 19 units of a* redder.
     """
     amount = float(subject.rng(13).uniform(0.3, 1.7))
     light = float(np.clip(-1.2 - _log_melanin(subject), 0.0, 2.0)) / 2
-    return amount * here.masks["lips"][..., None] * np.array([0.0, -0.07 * light, 0.16], np.float32)
+    return amount * here.masks["lips"], np.array([0.0, -0.07 * light, 0.16], np.float32)
 
 
-def nose_shift(subject: Subject, here: Layout) -> np.ndarray:
-    """(S, S, 3) change of log albedo of the nose: the painted skins of the statistics show it too orange by this."""
+def nose_tint(subject: Subject, here: Layout) -> tuple[np.ndarray, np.ndarray]:
+    """(S, S) how much of the nose, and (3,) what is added to its log albedo.
+
+    The painted skins of the statistics show it too orange by this.
+    """
     amount = float(subject.rng(14).uniform(0.2, 1.4))
-    where = np.clip(soft_mask(here.size, 6.0, nose=1.0), 0, 1)
-    return amount * where[..., None] * np.array([-0.04, 0.03, 0.12], np.float32)
+    return amount * np.clip(soft_mask(here.size, 6.0, nose=1.0), 0, 1), np.array([-0.04, 0.03, 0.12], np.float32)
 
 
 def _log_melanin(subject: Subject) -> float:

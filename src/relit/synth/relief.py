@@ -164,15 +164,24 @@ def _valleys(lines: list, half_width_mm: float, here: Layout) -> np.ndarray:
         for k in range(16):
             level = amount / 1.5 * np.sin(np.pi * (k + 0.5) / 16) ** 0.7
             cv2.line(canvas, fixed[k].tolist(), fixed[k + 1].tolist(), int(min(255, 255 * level)), 1, cv2.LINE_AA, shift)
+    valleys = np.zeros(canvas.shape, np.float32)
+    left, top, width, height = cv2.boundingRect(canvas)
+    if not width:
+        return valleys
     texel = np.sqrt(here.texel_mm[0] * here.texel_mm[1])
-    drawn, own = canvas.astype(np.float32) * (1.5 / 255), half_width_mm / texel
+    own = half_width_mm / texel
+    # only where there is something to blur, and as far around it as a Gaussian is summed
+    reach = [int(np.ceil(4 * np.hypot(2.4 * own, 0.45) * texel / size_mm)) + 2 for size_mm in here.texel_mm]
+    part = slice(max(top - reach[1], 0), top + height + reach[1]), slice(max(left - reach[0], 0), left + width + reach[0])
+    drawn = canvas[part].astype(np.float32) * (1.5 / 255)
     valley = []
     for factor in (1.0, 2.4):
         # a line one texel wide spreads to the width; what is finer than a texel becomes shallow, not jagged
         width = np.hypot(factor * own, 0.45)
         gain = min(1.0, factor * own / width) * np.sqrt(2 * np.pi) * width
         valley.append(gain * blurred(drawn, width * texel, here.texel_mm))
-    return valley[0] - _SHOULDER * valley[1]
+    valleys[part] = valley[0] - _SHOULDER * valley[1]
+    return valleys
 
 
 def _bumps(subject: Subject, here: Layout) -> np.ndarray:

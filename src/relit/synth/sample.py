@@ -121,14 +121,14 @@ def make_sample(order: Order, index: int) -> dict[str, bytes]:
 
 
 def _uv_files(lit: LitTexture, picture: np.ndarray) -> dict[str, bytes]:
-    inside = (np.abs(lit.normal).sum(-1) > 0)[..., None]
-    position = (lit.position_m - POSITION_ORIGIN_M) / POSITION_SPAN_M * 65535
-    position = np.round(position / _POSITION_STEP).clip(1, 65535 // _POSITION_STEP) * _POSITION_STEP * inside
+    inside = lit.normal.view(np.uint32).max(-1, keepdims=True) > 0
+    position = (lit.position_m - POSITION_ORIGIN_M) * np.float32(65535 / POSITION_SPAN_M / _POSITION_STEP)
+    position = np.round(position).clip(1, 65535 // _POSITION_STEP).astype(np.uint16) * np.uint16(_POSITION_STEP) * inside
     return {
         "lit.png": encode_png(picture),
         "visible.png": encode_png(_byte(lit.visible)),
         "object_normal.png": encode_png(_byte(0.5 + 0.5 * lit.normal)),
-        "position.png": encode_png(position.astype(np.uint16)),
+        "position.png": encode_png(position),
     }
 
 
@@ -155,13 +155,16 @@ def _map_files(maps: ReflectanceMaps, size: int) -> dict[str, bytes]:
         array = texture.numpy()
         return array if len(array) == size else cv2.resize(array, (size, size), interpolation=cv2.INTER_AREA)
 
+    def normal_at_size(texture: torch.Tensor) -> np.ndarray:
+        return texture.numpy() if len(texture) == size else _unit(at_size(texture))
+
     micron = np.round(at_size(maps.displacement_mm) * 1000 + MICRON_ZERO).clip(0, 65535)
     return {
         "albedo.png": encode_png(_coded(at_size(maps.diffuse_albedo))),
         "specular.png": encode_png(_byte(at_size(maps.specular_albedo) / F0_SCALE)),
         "roughness.png": encode_png(_byte(at_size(maps.roughness))),
-        "diffuse_normal.png": encode_png(_byte(0.5 + 0.5 * _unit(at_size(maps.diffuse_normal)))),
-        "specular_normal.png": encode_png(_byte(0.5 + 0.5 * _unit(at_size(maps.specular_normal)))),
+        "diffuse_normal.png": encode_png(_byte(0.5 + 0.5 * normal_at_size(maps.diffuse_normal))),
+        "specular_normal.png": encode_png(_byte(0.5 + 0.5 * normal_at_size(maps.specular_normal))),
         "displacement.png": encode_png(micron.astype(np.uint16)),
         "occlusion.png": encode_png(_byte(at_size(maps.occlusion))),
     }

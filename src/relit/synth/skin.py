@@ -1,20 +1,25 @@
 """The maps of a subject: albedo from pigments, real detail, hair and make-up; relief; reflectance."""
 
+import math
+from functools import lru_cache
+
 import cv2
 import numpy as np
 import torch
+from numba import njit
 from torch import Tensor
 
 from relit.head.eyes import paint_eyes
 from relit.maps.infer import region_properties, surface_of
 from relit.maps.mesostructure import enlarge
 from relit.models.head import load_head_model
-from relit.models.skin import load_skin_model, skin_albedo, tone_colour
+from relit.models.skin import load_skin_model, skin_log_albedo, tone_colour
 from relit.synth.detail import atlas, recombined
 from relit.synth.hair import with_hair
+from relit.synth.layers import add_tint, add_weighted
 from relit.synth.layout import Layout, blurred, layout, soft_mask
 from relit.synth.noise import noise, smoothstep
-from relit.synth.pigment import lip_shift, nose_shift, pigment_fields, pigment_shift, vein_shift
+from relit.synth.pigment import lip_tint, nose_tint, pigment_fields, pigment_shift, vein_tint
 from relit.synth.relief import relief_mm
 from relit.synth.subject import Subject
 from relit.types import ReflectanceMaps
@@ -53,19 +58,21 @@ def albedo_of(subject: Subject, here: Layout, pits: np.ndarray, folders: tuple[s
     names, skins = atlas(subject.split, here.size, folders)
     _level(log, subject, here)
     detail = recombined(names, skins, _likely(names, subject), here.size, subject.rng(2))
-    log += detail * _detail_strength(subject, here)[..., None]
+    add_weighted(log, detail, _detail_strength(subject, here))
     melanin, blood = pigment_fields(subject, here)
-    skin = (here.part == 0)[..., None]
-    shifts = pigment_shift(subject, melanin, blood) + vein_shift(subject, here)
-    log += (shifts + lip_shift(subject, here) + nose_shift(subject, here)) * skin
-    log += (pits / _PORE_MM)[..., None] * _PORE_SHADE * (1 - 0.6 * subject.marks.makeup) * skin
-    albedo = np.exp(log)
+    skin = (here.part == 0).astype(np.float32)
+    add_weighted(log, pigment_shift(subject, melanin, blood), skin)
+    for amount, tint in (vein_tint(subject, here), lip_tint(subject, here), nose_tint(subject, here)):
+        add_tint(log, amount * skin, tint)
+    add_tint(log, pits * skin, _PORE_SHADE * np.float32((1 - 0.6 * subject.marks.makeup) / _PORE_MM))
+    albedo = np.exp(log, out=log)
     albedo = _with_makeup(with_hair(albedo, subject, here), subject, here)
     yellow = float(np.clip(subject.rng(3).normal(0.5, 0.6) + (subject.age_years - 40) / 40, 0, 2.5))
     teeth = here.masks["teeth"] > 0
     albedo[teeth] *= _TEETH ** (here.masks["teeth"][teeth] * yellow)[:, None]
-    bright = albedo > 0.55  # a soft ceiling at 1, as the statistical model has it
-    albedo[bright] *= (1 + albedo[bright] ** 8) ** (-1 / 8)
+    bright = np.flatnonzero(albedo > 0.55)  # a soft ceiling at 1, as the statistical model has it
+    flat = albedo.reshape(-1)
+    flat[bright] *= (1 + flat[bright] ** 8) ** (-1 / 8)
     return np.clip(albedo, 0.004, 0.98).astype(np.float32, copy=False)
 
 
@@ -92,9 +99,9 @@ def reflectance_of(subject: Subject, here: Layout) -> tuple[np.ndarray, np.ndarr
 def _statistical(subject: Subject, here: Layout) -> np.ndarray:
     """(S, S, 3) log albedo of the statistical skin model."""
     coefficients = torch.from_numpy(np.concatenate([subject.tone, subject.features]))
-    log = skin_albedo(load_skin_model(), coefficients).clamp_min(1e-3).log().numpy()
+    log = skin_log_albedo(load_skin_model(), coefficients).clamp_min(math.log(1e-3)).numpy()
     if len(log) == here.size:
-        return log.copy()
+        return log
     method = cv2.INTER_AREA if here.size < len(log) else cv2.INTER_CUBIC
     return cv2.resize(log, (here.size, here.size), interpolation=method)
 
@@ -113,21 +120,40 @@ def _detail_strength(subject: Subject, here: Layout) -> np.ndarray:
 
 def _level(log: np.ndarray, subject: Subject, here: Layout) -> None:
     """Shifts the skin so that its plain parts have the subject's tone; in place."""
-    plain = here.bare("brows", "lips", "eyelids", "nostrils", "beard", "under_eye") > 0.7
+    plain, inner_lips = _sampled(here.size)
+    flat = log.reshape(-1, 3)
     wanted = tone_colour(torch.from_numpy(subject.tone)).clamp_min(1e-3).log().numpy()
-    shift = wanted - np.median(log[plain][::3], axis=0)
-    log += (here.part == 0)[..., None] * shift.astype(np.float32)
-    # what is brighter than plain skin over centimetres is light left in the statistics
-    over = log.mean(-1) - wanted.mean()
-    at = (over > 0) & (here.part == 0)
-    bright = over[at] * (1 - here.masks["lips"][at])
-    log[at] -= (bright - _BRIGHTER * np.tanh(bright / _BRIGHTER))[:, None]
+    shift = wanted - np.median(flat[plain], axis=0)
+    _shifted(flat, here.part.ravel(), here.masks["lips"].ravel(), shift, float(wanted.mean()))
     # the statistical model lets lips vanish: they stay darker and redder than all but very dark skin
-    lips = log[here.masks["lips"] > 0.8].mean(0) - wanted
+    lips = flat[inner_lips].mean(0) - wanted
     wanted_lips = _PALEST_LIPS * np.clip((subject.ita_deg + 50) / 70, 0, 1)
     shift = np.minimum(wanted_lips - lips, 0)
     shift[2] -= max(lips[2] + shift[2] - lips[1] - shift[1], 0)  # never bluer than the skin around them
-    log += here.masks["lips"][..., None] * shift.astype(np.float32)
+    add_tint(log, here.masks["lips"], shift.astype(np.float32))
+
+
+@lru_cache(maxsize=2)
+def _sampled(size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Flat indices of every third texel of plain skin, and of the middle of the lips."""
+    here = layout(size)
+    plain = here.bare("brows", "lips", "eyelids", "nostrils", "beard", "under_eye") > 0.7
+    return np.flatnonzero(plain)[::3], np.flatnonzero(here.masks["lips"] > 0.8)
+
+
+@njit(cache=True, nogil=True)
+def _shifted(log, part, lips, shift, level):
+    """Adds the shift to skin (P, 3), and takes off what is brighter than `level` over centimetres: light that is left."""
+    for p in range(len(log)):
+        if part[p] != 0:
+            continue
+        for c in range(3):
+            log[p, c] += shift[c]
+        over = (log[p, 0] + log[p, 1] + log[p, 2]) / 3 - level
+        if over > 0:
+            bright = over * (1 - lips[p])
+            for c in range(3):
+                log[p, c] -= bright - _BRIGHTER * math.tanh(bright / _BRIGHTER)
 
 
 def _with_makeup(albedo: np.ndarray, subject: Subject, here: Layout) -> np.ndarray:

@@ -99,8 +99,9 @@ def light_texture(posed: Posed, maps: ReflectanceMaps, lighting: Lighting, shot:
         diffuse, specular = shade(surface, lighting)
         full = lambda flat: _scattered_to(flat, listed, size)  # noqa: E731
         spread = _below_skin(full(diffuse), size)
-        lit = full(torch.ones(len(listed), 1))  # the light that spreads past the rim is cut off
-        radiance = (maps.diffuse_albedo.numpy() * np.float32(1 / math.pi) * spread + full(specular)) * lit
+        radiance = np.zeros_like(spread)  # the light that spreads past the rim is cut off
+        arrays = [x.contiguous().numpy() for x in (maps.diffuse_albedo, specular, listed)]
+        _sent_back(*arrays, spread, radiance)
         seen = _seen(casting, camera, texels.at_px, texels.facing)
         return LitTexture(radiance, full(seen[:, None])[..., 0], *_whole_geometry(posed, model, size))
 
@@ -168,6 +169,17 @@ def _interpolated(
             r, s, t = stored[listed[p]]
             x, y, z = _unit(r * tx + s * bx + t * nx, r * ty + s * by + t * ny, r * tz + s * bz + t * nz)
             bent[p, 0], bent[p, 1], bent[p, 2] = x, y, z
+
+
+@njit(cache=True, nogil=True)
+def _sent_back(albedo, specular, listed, irradiance, radiance):
+    """Fills the listed texels of the radiance (S, S, 3)."""
+    size = albedo.shape[1]
+    for p in range(len(listed)):
+        row, column = listed[p] // size, listed[p] % size
+        for c in range(3):
+            diffuse = albedo[row, column, c] * irradiance[row, column, c] / math.pi
+            radiance[row, column, c] = diffuse + specular[p, c]
 
 
 def _whole_geometry(posed: Posed, model: HeadModel, size: int) -> tuple[np.ndarray, np.ndarray]:
