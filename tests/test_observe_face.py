@@ -199,6 +199,32 @@ def test_fringe_and_glasses_painted_on_the_face_are_no_skin():
     assert at(points[50]) > 0.8 and at(points[4]) > 0.8
 
 
+@pytest.mark.parametrize("colour", [(235, 240, 240), (120, 170, 200), (35, 35, 38)])
+def test_a_mask_over_the_mouth_is_no_skin(colour):
+    points = seen().landmarks.points_px.numpy()
+    painted = astronaut().copy()
+    outline = points[[227, 116, 197, 345, 447, 365, 152, 136]]
+    cv2.fillPoly(painted, [outline.round().astype(np.int32)], colour)
+    mask = skin_mask(photo(painted).linear, seen().landmarks).numpy()
+    at = lambda place: float(mask[int(place[1]), int(place[0])])  # noqa: E731
+    assert max(at(points[i]) for i in (0, 17, 199, 50, 280)) < 0.2
+    assert at(points[151]) > 0.8 and at(points[9]) > 0.8
+
+
+def test_a_bright_frame_is_no_skin():
+    points = seen().landmarks.points_px.numpy()
+    size = face_size_px(points)
+    painted = astronaut().copy()
+    for eye in ((33, 133), (362, 263)):
+        centre = points[list(eye)].mean(0).round().astype(int).tolist()
+        cv2.circle(painted, centre, int(0.15 * size), (250, 250, 255), max(2, int(0.02 * size)))
+    between = [points[i].round().astype(int).tolist() for i in (133, 362)]
+    cv2.line(painted, *between, (250, 250, 255), max(2, int(0.02 * size)))
+    mask = skin_mask(photo(painted).linear, seen().landmarks).numpy()
+    eye = points[[33, 133]].mean(0)
+    assert mask[int(eye[1] + 0.15 * size), int(eye[0])] < 0.5 and mask[tuple(points[50].astype(int)[::-1])] > 0.8
+
+
 def test_openings_cover_eyes_only_when_open():
     points = seen().landmarks.points_px.numpy().copy()
     opened = openings(points, 512, 512).sum()

@@ -22,6 +22,7 @@ def _planes(count=2, height=64, width=64):
     return {
         "lit": draw(3), "visible": draw(1).round(), "albedo": draw(3) * 0.5 + 0.2, "normal": normal,
         "position": draw(3) * 0.2 - 0.1, "inside": torch.ones(count, 1, height, width),
+        "bare": torch.ones(count, 1, height, width),
     }  # fmt: skip
 
 

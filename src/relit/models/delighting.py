@@ -34,6 +34,7 @@ class Delit(NamedTuple):
     albedo: Tensor  # linear
     own: Tensor  # linear, without the photo's detail
     trust: Tensor  # [0, 1] in the photo
+    bare: Tensor  # [0, 1] probability that nothing lies before the skin
 
 
 def delighting_input(lit: Tensor, visible: Tensor, normal: Tensor, position_m: Tensor) -> Tensor:
@@ -56,12 +57,14 @@ def delit(prediction: Tensor, lit: Tensor, visible: Tensor) -> Delit:
         lit, visible: as in `delighting_input`.
     """
     light, own, odds = prediction.split((3, 3, 1), 1)
+    bare = torch.sigmoid(odds + TRUSTING)
     light = interpolate(avg_pool2d(light, COARSE), scale_factor=COARSE, mode="bilinear", align_corners=False)
     own = own.clamp(-4, 1.3) + torch.tensor(TYPICAL).log()
-    trust = visible * torch.sigmoid(odds + TRUSTING)
+    # Not learned from the albedo: a network that may choose trusts its own plain skin more than any photo.
+    trust = visible * bare.detach()
     seen = linear_from_srgb(lit).clamp_min(DARKEST).log() - light
     albedo = own + trust * (seen - own)
-    return Delit(albedo.exp().clamp(DARKEST, BRIGHTEST), own.exp().clamp(DARKEST, BRIGHTEST), trust)
+    return Delit(albedo.exp().clamp(DARKEST, BRIGHTEST), own.exp().clamp(DARKEST, BRIGHTEST), trust, bare)
 
 
 def new_delighting(widths: tuple[int, ...]) -> UNet:

@@ -25,8 +25,13 @@ PASSES = 2
 BINS, LOW, HIGH = 24, (-3.0, -0.6, -0.6), (0.8, 0.6, 0.6)
 SHADOW = 0.8  # how much rarer skin is per bin of darkness below the lit skin seen: a cast shadow keeps its chromaticity
 UNSEEN = 0.1  # of the surroundings' density: colours that the ring around the face does not show
-# Glasses: widest frame over the face's size; log darkness of a bridge and of a rim; share of the rims' zone they fill.
-FRAME_WIDTH, BRIDGE, RIM, RIM_SHARE = 0.05, 0.35, 0.35, 0.14
+# Glasses: widest frame over the face's size; log contrast of a rim; and for dark and for bright frames the contrast of a
+# bridge, the share of the rims' zone that they fill, the contrast where a frame is sure, and to which it reaches, in rims'.
+FRAME_WIDTH, RIM = 0.05, 0.35
+DARK, BRIGHT = (0.35, 0.14, 2.0, 0.7), (0.18, 0.085, 1.2, 0.5)
+# Where skin is seen even above a mask or a scarf (MediaPipe indices); how much less red than it what covers the mouth is,
+# in log red/green (lips are redder), and how far colours may be from the cover's, against that from the skin's.
+UPPER, PALER, NEARER = (9, 151, 107, 336, 6, 197), 0.24, 1.0
 EDGE, PRIOR_WEIGHT = 12.0, 0.03  # of the random walk: how much colour steps hinder it, how much the odds attract it
 
 
@@ -57,26 +62,27 @@ def segment_face(crop: Float[np.ndarray, "S S 3"], points: Float[np.ndarray, "47
     colour, texture = _features(crop)
     oval, eyes, brows, lips = region(OVAL), region(*EYES), region(*BROWS), region(LIPS)
     core = region(*CHEEKS, NOSE) & oval & ~_dilated(eyes | lips, 0.01 * size)
-    core = _typical(colour, core)
+    cover = _mouth_cover(colour, lips, points, size) & _grown(points, 1.1, 1.1, side)
+    core = _typical(colour, core & ~cover)
     colour = colour - np.median(colour[core], 0)
     depth = _depth(oval) / size
     beneath_brows = np.arange(side)[:, None] > points[168, 1]
-    certain = core | ((depth > 0.12) & beneath_brows)
+    certain = (core | ((depth > 0.12) & beneath_brows)) & ~_dilated(cover, 0.02 * size)
     # what is dark or red on every face says nothing about hair
     trust = np.where(region(BEARD), 0.25, 1.0)
     marked = _dilated(eyes, 0.045 * size) | _dilated(brows, 0.015 * size) | _dilated(lips, 0.01 * size)
     trust = cv2.GaussianBlur(np.where(marked, 0.1, trust), (0, 0), 0.008 * size)
     expected = np.clip(depth / 0.05, -3, 2.7)
-    ring = _ring(points, side, size) & ~_skin_like(colour, core)
+    ring = _ring(points, side, size) & ~_skin_like(colour, core) | cover
     taught, probability = core, np.zeros((side, side))
     for _ in range(PASSES):
         odds = _odds(colour, texture, taught, ring) * trust
         attraction = 1 / (1 + np.exp(-odds - expected))
         seeds = np.where(certain, 1, np.where(_large(ring & (odds < 0)), -1, 0))
-        seeds[~_grown(points, 1.6, 1.7, side)] = -1
+        seeds[~_grown(points, 1.6, 1.7, side) | cover] = -1
         probability = _random_walk(colour * [1, 2.5, 2.5], attraction, seeds)
         taught = (probability > 0.95) & oval & ~marked & (trust > 0.9) | core
-    mask = _one_piece(probability, core)
+    mask = _one_piece(probability, core) * ~cover
     chin = points[list(OVAL), 1] > points[[61, 291], 1].mean()
     below = np.arange(side)[:, None] > points[np.array(OVAL)[chin], 1].min()
     mask = np.where(below & ~oval, 0, mask)
@@ -196,24 +202,52 @@ def _one_piece(probability: np.ndarray, core: np.ndarray) -> np.ndarray:
     return np.where(filled & ~face, 1, np.where(near, sharp, 0))
 
 
+def _mouth_cover(colour: np.ndarray, lips: np.ndarray, points: np.ndarray, size: float) -> Bool[np.ndarray, "S S"]:
+    """What hides mouth and chin, such as a medical mask, a scarf or a microphone; nothing where lips are red.
+
+    Only covers of another hue than skin are told: a hand is not.
+    """
+    skin = np.median(np.concatenate([colour[_disc(colour, points[k], 0.02 * size)] for k in UPPER]), 0)[1:]
+    cover = np.median(colour[lips], 0)[1:]
+    if not lips.any() or skin[0] - cover[0] < PALER:  # lips are redder than skin, in shadow hardly less red than lit skin
+        return np.zeros(lips.shape, bool)
+    away = lambda hue: np.linalg.norm(colour[..., 1:] - hue, axis=-1)  # noqa: E731
+    below = np.arange(len(colour))[:, None] > points[168, 1]
+    alike = cv2.morphologyEx(((away(cover) < NEARER * away(skin)) & below).astype(np.uint8), cv2.MORPH_CLOSE, np.ones((9, 9)))
+    return _dilated(ndimage.binary_propagation(lips & (alike > 0), mask=alike > 0), 0.012 * size)
+
+
+def _disc(picture: np.ndarray, centre: np.ndarray, radius: float) -> np.ndarray:
+    """(S, S) bool"""
+    y, x = np.mgrid[: picture.shape[0], : picture.shape[1]]
+    return (x - centre[0]) ** 2 + (y - centre[1]) ** 2 <= max(radius, 1.0) ** 2
+
+
 def _glasses(luminance: np.ndarray, points: np.ndarray, size: float) -> Bool[np.ndarray, "S S"]:
-    """The dark frame of glasses, where a bridge over the nose and rims on the cheeks tell that they are worn."""
-    side, width = len(luminance), int(FRAME_WIDTH * size) | 1
+    """The frame of glasses, dark or bright, where a bridge over the nose and rims on the cheeks tell that they are worn."""
     smooth = cv2.GaussianBlur(luminance.astype(np.float32), (0, 0), 0.7)
-    darker = lambda shape: cv2.morphologyEx(smooth, cv2.MORPH_BLACKHAT, shape)  # noqa: E731
-    line = darker(cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (width, width)))
+    dark = _frame(smooth, points, size, cv2.MORPH_BLACKHAT, DARK)
+    return dark | _frame(smooth, points, size, cv2.MORPH_TOPHAT, BRIGHT)
+
+
+def _frame(smooth: np.ndarray, points: np.ndarray, size: float, contrast: int, told: tuple) -> Bool[np.ndarray, "S S"]:
+    """A frame darker (black hat) or brighter (top hat) than the skin around it, if there is one."""
+    bridged, share, sure, reach = told
+    side, width = len(smooth), int(FRAME_WIDTH * size) | 1
+    strength = lambda shape: cv2.morphologyEx(smooth, contrast, shape)  # noqa: E731
+    line = strength(cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (width, width)))
     inner = points[[133, 362]]
     gap = inner[1, 0] - inner[0, 0]
     columns = slice(int(inner[0, 0] + 0.3 * gap), int(inner[1, 0] - 0.3 * gap) + 1)
     rows = slice(int(points[[55, 285], 1].mean()), int(inner[:, 1].mean() + 0.35 * gap))
-    bridge = darker(np.ones((width, 1), np.uint8))[rows, columns]
+    bridge = strength(np.ones((width, 1), np.uint8))[rows, columns]
     eyes = polygons(points, EYES, side, side)
     around = _dilated(eyes, 0.16 * size) & ~_dilated(eyes, 0.03 * size)
     beneath = np.arange(side)[:, None] > points[[33, 263], 1].mean() + 0.03 * size
     rims = line[_dilated(eyes, 0.13 * size) & ~_dilated(eyes, 0.045 * size) & beneath]
-    if not bridge.size or bridge.mean(1).max() < BRIDGE or np.mean(rims > RIM) < RIM_SHARE:
+    if not bridge.size or bridge.mean(1).max() < bridged or np.mean(rims > RIM) < share:
         return np.zeros((side, side), bool)
-    frame = ndimage.binary_propagation(around & (line > 2 * RIM), mask=around & (line > 0.7 * RIM))
+    frame = ndimage.binary_propagation(around & (line > sure * RIM), mask=around & (line > reach * RIM))
     return _dilated(frame, 0.014 * size)
 
 

@@ -29,7 +29,7 @@ class Config:
 
 
 CONFIGS = {
-    "cpu": Config((48, 96, 160, 224), Schedule(steps=5000, batch=8, rate=6e-4)),
+    "cpu": Config((48, 96, 160, 224), Schedule(steps=4000, batch=8, rate=6e-4)),
     "gpu": Config((96, 192, 320, 448), Schedule(steps=40000, batch=64, rate=4e-4, warm_up=500)),
 }
 UNSEEN_WEIGHT = 0.15  # of texels that the camera does not see
@@ -59,7 +59,7 @@ class Pairs:
         inside = (planes["normal"] - 0.5).abs().amax(1, keepdim=True) > 0.01
         planes["normal"] = (planes["normal"] * 2 - 1) * inside
         planes["position"] = (planes["position"] * POSITION_SPAN_M + POSITION_ORIGIN_M) * inside
-        return planes | {"inside": inside.float()}
+        return planes | {"inside": inside.float(), "bare": torch.ones_like(planes["visible"])}
 
     def random(self, size: int, generator: np.random.Generator) -> dict[str, Tensor]:
         total = len(self.files) * len(self.files[0])
@@ -102,12 +102,16 @@ def augmented(planes: dict[str, Tensor], generator: torch.Generator) -> dict[str
         "normal": moved[:, :3],
         "position": moved[:, 3:],
         "visible": planes["visible"] * (1 - hidden),
+        "bare": 1 - covered,
         "lit": low * coarse + (1 - low) * lit,
     }
 
 
 def losses_of(network: torch.nn.Module, planes: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Mean absolute errors of the coded albedo: each texel, its surroundings, its gradients, and the network's own."""
+    """Mean absolute errors of the coded albedo: each texel, its surroundings, its gradients, and the network's own.
+
+    Beside them the cross-entropy of what lies before the skin, which the augmentation knows.
+    """
     found = predicted(network, planes)
     weight = planes["inside"] * (UNSEEN_WEIGHT + (1 - UNSEEN_WEIGHT) * planes["visible"])
     share = weight.mean().clamp_min(0.05)
@@ -119,7 +123,14 @@ def losses_of(network: torch.nn.Module, planes: dict[str, Tensor]) -> dict[str, 
         "tone": 0.7 * avg_pool2d(error, 16).abs().mean() / share,
         "edge": 0.7 * sum(edges) / share,
         "own": 0.3 * own.abs().mean() / share,
+        "bare": 0.05 * _cross_entropy(found.bare, planes["bare"], planes["visible"]),
     }
+
+
+def _cross_entropy(found: Tensor, true: Tensor, weight: Tensor) -> Tensor:
+    found = found.clamp(1e-4, 1 - 1e-4)
+    terms = true * found.log() + (1 - true) * (1 - found).log()
+    return -(terms * weight).sum() / weight.sum().clamp_min(1)
 
 
 def predicted(network: torch.nn.Module, planes: dict[str, Tensor]) -> Delit:
