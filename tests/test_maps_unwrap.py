@@ -18,6 +18,7 @@ from relit.maps.bare_skin import SIDE, find_bare_skin
 from relit.maps.complete import complete
 from relit.maps.delight import delight
 from relit.maps.folds import fold_darkening
+from relit.maps.learned import Told, dimmed, read_light, shared_tone
 from relit.maps.maps import build_maps
 from relit.maps.solid_noise import solid_noise
 from relit.maps.unwrap import texels, unwrap, view_of
@@ -267,13 +268,17 @@ def test_maps_larger_than_photos_add_pits_and_change_nothing_else(monkeypatch):
     assert large.displacement_mm.min() < small.displacement_mm.min()
 
 
-def test_an_even_light_leaves_the_network_nothing_to_take_away():
+def test_a_tone_that_a_network_tells_is_the_tone_of_the_skin_and_the_light_makes_up_for_it():
     model, seen, fit, _ = photographed()
-    network = new_delighting((8, 12, 16))
-    found = build_maps(model, (seen,), (fit,), (256, 256), delighting=network)
-    assert found.diffuse_albedo.min() >= 0 and found.diffuse_albedo.max() <= 1
-    again = build_maps(model, (seen,), (fit,), (256, 256), delighting=network)
-    assert torch.equal(found.diffuse_albedo, again.diffuse_albedo)
+    shift = torch.tensor([-0.3, -0.4, -0.5])
+    plain = read_light(model, new_delighting((8, 12, 16)), seen, fit)
+    told = Told(plain.light - shift, plain.tone + shift)
+    first, second = (build_maps(model, (seen,), (fit,), (256, 256), told=(one,)) for one in (plain, told))
+    face = first.confidence > 0.5
+    change = (second.diffuse_albedo[face] / first.diffuse_albedo[face]).log().median(0).values
+    assert torch.allclose(change, shared_tone((told,)) - shared_tone((plain,)), atol=0.03)
+    again = dimmed(fit, shift)
+    assert torch.allclose(again.lighting.sh * shift.exp(), fit.lighting.sh)
 
 
 def test_dark_lines_are_folds_and_moles_are_not():

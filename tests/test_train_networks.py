@@ -9,7 +9,7 @@ from relit.appearance.colour import linear_from_srgb, srgb_from_linear
 from relit.errors import AssetCorrupt
 from relit.models.delighting import BRIGHTEST, INPUTS, OUTPUTS, TYPICAL, delighting_input, delit, new_delighting
 from relit.models.unet import UNet, UNetShape, unet_from
-from relit.train.delight import augmented, losses_of
+from relit.train.delight import augmented, losses_of, pigmented
 from relit.train.loop import Schedule, train
 
 WIDTHS = (8, 12, 16)
@@ -50,8 +50,8 @@ def test_albedo_is_the_photo_over_the_light_and_the_light_is_smooth():
 
 def test_albedo_stays_physical_whatever_the_network_says():
     for prediction in (-50.0, 50.0):
-        out = torch.full((1, OUTPUTS, 8, 8), prediction)
-        albedo = delit(out, torch.rand(1, 3, 8, 8), torch.ones(1, 1, 8, 8)).albedo
+        out = torch.full((1, OUTPUTS, 32, 32), prediction)
+        albedo = delit(out, torch.rand(1, 3, 32, 32), torch.ones(1, 1, 32, 32)).albedo
         assert albedo.min() > 0 and albedo.max() < 1
 
 
@@ -78,11 +78,22 @@ def test_augmentation_mirrors_geometry_with_the_picture():
     planes = _planes(64)
     planes["lit"] = planes["position"][:, :1].repeat(1, 3, 1, 1) + 0.5
     planes["albedo"] = planes["lit"]
+    planes["inside"] = torch.zeros_like(planes["inside"])  # so that no pigment is added
     spoiled = augmented(planes, torch.Generator().manual_seed(0))
     flipped = (spoiled["albedo"] - planes["albedo"]).abs().amax((1, 2, 3)) > 1e-3
     assert 10 < flipped.sum() < 54
     assert (spoiled["visible"] <= torch.maximum(planes["visible"], planes["visible"].flip(3))).all()
     assert ((spoiled["lit"] >= 0) & (spoiled["lit"] <= 1)).all()
+
+
+def test_pigment_changes_skin_and_photo_by_the_same_factor():
+    planes = _planes()
+    planes["lit"] = srgb_from_linear(linear_from_srgb(planes["albedo"]) * 0.5)
+    changed = pigmented(planes, torch.Generator().manual_seed(1))
+    assert (changed["albedo"] - planes["albedo"]).abs().max() > 0.02
+    whole = changed["albedo"].amax(1, keepdim=True) < 0.99
+    ratio = linear_from_srgb(changed["lit"]) / linear_from_srgb(changed["albedo"])
+    assert torch.allclose(ratio[whole.expand_as(ratio)], torch.tensor(0.5), atol=1e-3)
 
 
 def test_training_lowers_the_loss_and_an_interruption_changes_nothing(tmp_path):

@@ -36,7 +36,7 @@ from relit.observe.photo import load_photo
 PORTRAIT_FOLDERS = ("public_domain", "sfhq")
 SHOWN = "nasa_eileen_collins_astronaut"  # public domain, and shipped by scikit-image
 SHEET = ("photo", "own", *(f"front_{light}" for light in LIGHTS), *(f"{LIGHTS[0]}_{yaw:+d}" for yaw in YAWS_DEG))
-JUDGED = ("truth", "classical", "eos", "mediapipe", "canonical", "mean")
+JUDGED = ("truth", "avatarme", "classical", "eos", "mediapipe", "canonical", "mean")
 VALIDATE = (
     "const v=require('gltf-validator'),fs=require('fs');"
     "v.validateBytes(new Uint8Array(fs.readFileSync(process.argv[1]))).then(r=>console.log(JSON.stringify(r.issues)));"

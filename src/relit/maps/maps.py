@@ -5,7 +5,6 @@ from collections.abc import Callable
 import cv2
 import torch
 from torch import Tensor
-from torch.nn.functional import interpolate as resize
 
 from relit.geometry.uv import dilate
 from relit.maps import learned
@@ -14,12 +13,12 @@ from relit.maps.complete import complete
 from relit.maps.delight import delight
 from relit.maps.folds import fold_darkening
 from relit.maps.infer import infer_surface
+from relit.maps.pyramid import at_size
 from relit.maps.solid_noise import solid_noise
 from relit.maps.unwrap import smoothstep, texels, unwrap, view_of
-from relit.models.head import PARTS, HeadModel, neutral_vertices, posed_vertices
+from relit.models.head import HeadModel, neutral_vertices, posed_vertices
 from relit.models.regions import region_masks
 from relit.models.skin import load_skin_model, skin_albedo
-from relit.models.unet import UNet
 from relit.render.occlusion import ambient_occlusion, light_transfer
 from relit.render.rasterise import Fragments, interpolate
 from relit.types import FaceFit, Observation, ReflectanceMaps
@@ -45,7 +44,7 @@ def build_maps(
     size: tuple[int, int],
     seed: int = 0,
     step: Callable[[int, int], None] = lambda done, total: None,
-    delighting: UNet | None = None,
+    told: tuple[learned.Told, ...] = (),
 ) -> ReflectanceMaps:
     """The maps of one person from one or several photos with their fits.
 
@@ -53,7 +52,7 @@ def build_maps(
         size: rows and columns.
         seed: of synthesised skin detail.
         step: told (done, total) as the work goes on.
-        delighting: the network that takes the light out; without it the fitted light and statistics do.
+        told: what a network says of the light in each photo; without it the fitted light is taken out.
     """
     total = len(fits) + 3
     whole, size = size, (min(size[0], PHOTO_SIDE), min(size[1], PHOTO_SIDE))
@@ -61,23 +60,18 @@ def build_maps(
     statistical = skin_albedo(load_skin_model(), fits[0].albedo)
     views = [view_of(model, fit) for fit in fits]
     bares = [find_bare_skin(unwrap(model, o, view, small)) for o, view in zip(observations, views, strict=True)]
-    if delighting is None:
-        looks, base = [], _enlarged(statistical, size)
-    else:
-        looks, merged = _learned(model, delighting, observations, fits, views, bares, statistical)
-        base = _enlarged(merged, size)
+    tone = learned.shared_tone(told)
+    base = at_size((statistical * tone.exp()).clamp(0, 1), size)
     masks = region_masks(*size)
     plain = 1 - torch.stack([masks[name] for name in MARKED]).amax(0)
     hued = torch.stack([plain, 0.6 * masks["beard"] * (1 - masks["lips"]), 0.4 * masks["eyelids"]]).amax(0)
     weighted, weight, confidence, hair = torch.zeros(*size, 3), torch.zeros(size), torch.zeros(size), []
     for index, (observation, fit) in enumerate(zip(observations, fits, strict=True)):
         seen = unwrap(model, observation, views[index], fragments)
-        seen.confidence.mul_(_enlarged(bares[index].mask[..., None], size)[..., 0])
-        if delighting is None:
-            ratio, trust = delight(seen, base, plain, hued, masks["lips"])
-        else:
-            known = _enlarged(looks[index].trust[..., None], size)[..., 0]
-            ratio, trust = learned.detail_of(seen, fit.exposure, known)
+        seen.confidence.mul_(at_size(bares[index].mask[..., None], size)[..., 0])
+        if told:
+            seen = learned.under_light(seen, told[index], fit, tone)
+        ratio, trust = delight(seen, base, plain, hued, masks["lips"])
         # a sharp preference for the better view, so that two slightly misplaced views do not blur each other
         preference = (trust**4)[..., None]
         weighted += ratio * preference
@@ -110,7 +104,7 @@ def build_maps(
         specular_normal=surface.specular_normal,
         displacement_mm=surface.displacement_mm,
         occlusion=occlusion,
-        confidence=_enlarged(confidence[..., None], whole)[..., 0],
+        confidence=at_size(confidence[..., None], whole)[..., 0],
     )
 
 
@@ -120,22 +114,7 @@ def _with_pits(albedo: Tensor, displacement_mm: Tensor) -> Tensor:
     coarse = cv2.resize(displacement_mm.numpy(), albedo.shape[1::-1], interpolation=cv2.INTER_AREA)
     fine = displacement_mm - torch.from_numpy(cv2.resize(coarse, whole[::-1], interpolation=cv2.INTER_LINEAR))
     shade = fine.clamp(-PIT_MM, PIT_MM)[..., None] * (PIT_SHADE / PIT_MM)
-    return _enlarged(albedo, whole).mul_(shade.exp_()).clamp_(0, 1)
-
-
-def _learned(
-    model, delighting, observations, fits, views, bares, statistical: Tensor
-) -> tuple[list[learned.LowPass], Tensor]:
-    """What the network says of each photo, and (S, S, 3) the person's albedo from all, at the network's own size."""
-    square = (learned.SIZE, learned.SIZE)
-    fragments = texels(model, *square)
-    looks = []
-    for observation, fit, view, bare in zip(observations, fits, views, bares, strict=True):
-        seen = unwrap(model, observation, view, fragments)
-        seen.confidence.mul_(_enlarged(bare.mask[..., None], square)[..., 0])
-        looks.append(learned.low_pass(model, delighting, fit, seen, fragments))
-    skin = (fragments.triangle >= 0) & (model.part[fragments.triangle.clamp_min(0)] == PARTS.index("skin"))
-    return looks, learned.merged_albedo(looks, _enlarged(statistical, square), skin)
+    return at_size(albedo, whole).mul_(shade.exp_()).clamp_(0, 1)
 
 
 def _with_stubble(albedo: Tensor, hair: Tensor, scalp: Tensor, position_mm: Tensor, seed: int) -> Tensor:
@@ -162,11 +141,4 @@ def _occlusion(model: HeadModel, fit: FaceFit, size: tuple[int, int]) -> Tensor:
     smooth = min(size[0], SMOOTH_SIDE), min(size[1], SMOOTH_SIDE)
     fragments: Fragments = texels(model, *smooth)
     baked = interpolate(visibility[:, None], model.triangles, fragments)
-    return _enlarged(dilate(baked, fragments.triangle >= 0, 8), size)[..., 0].clamp(0, 1)
-
-
-def _enlarged(texture: Tensor, size: tuple[int, int]) -> Tensor:
-    """The texture at another size, half-integer texel centres, within its own range of values."""
-    planes = texture.detach().permute(2, 0, 1)[None]
-    large = resize(planes, size, mode="bicubic", align_corners=False)[0].permute(1, 2, 0).contiguous()
-    return large.clamp(float(texture.min()), float(texture.max()))
+    return at_size(dilate(baked, fragments.triangle >= 0, 8), size)[..., 0].clamp(0, 1)

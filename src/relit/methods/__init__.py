@@ -7,6 +7,7 @@ from relit.progress import SILENT
 
 METHODS = {
     "classical": "landmarks, statistical skin and light, then the photo's own texture: no trained generator",
+    "avatarme": "as classical, but a trained network tells the light and the tone of the skin",
 }
 
 

@@ -24,7 +24,7 @@ SIZE, ROWS = 256, slice(32, 224)  # of the layout that the network sees: from th
 INPUTS, OUTPUTS = 10, 7
 TYPICAL = 0.25  # linear albedo for which the network says 0
 DARKEST, BRIGHTEST = 0.004, 0.95  # linear
-COARSE = 4  # texels along an edge that share one light
+COARSE = 16  # texels along an edge that share one light: finer, and it would take away lips and beards that are not typical
 TRUSTING = 2.0  # log odds of the trust for which the network says 0
 
 
@@ -32,6 +32,7 @@ class Delit(NamedTuple):
     """What is known once the light is gone, each (B, C, H, W)."""
 
     albedo: Tensor  # linear
+    light: Tensor  # log of what a white surface would show
     own: Tensor  # linear, without the photo's detail
     trust: Tensor  # [0, 1] in the photo
     bare: Tensor  # [0, 1] probability that nothing lies before the skin
@@ -58,13 +59,14 @@ def delit(prediction: Tensor, lit: Tensor, visible: Tensor) -> Delit:
     """
     light, own, odds = prediction.split((3, 3, 1), 1)
     bare = torch.sigmoid(odds + TRUSTING)
-    light = interpolate(avg_pool2d(light, COARSE), scale_factor=COARSE, mode="bilinear", align_corners=False)
+    light = interpolate(avg_pool2d(light, COARSE), scale_factor=COARSE, mode="bicubic", align_corners=False)
     own = own.clamp(-4, 1.3) + torch.tensor(TYPICAL).log()
     # Not learned from the albedo: a network that may choose trusts its own plain skin more than any photo.
     trust = visible * bare.detach()
     seen = linear_from_srgb(lit).clamp_min(DARKEST).log() - light
     albedo = own + trust * (seen - own)
-    return Delit(albedo.exp().clamp(DARKEST, BRIGHTEST), own.exp().clamp(DARKEST, BRIGHTEST), trust, bare)
+    physical = lambda logs: logs.exp().clamp(DARKEST, BRIGHTEST)  # noqa: E731
+    return Delit(physical(albedo), light, physical(own), trust, bare)
 
 
 def new_delighting(widths: tuple[int, ...]) -> UNet:

@@ -5,6 +5,8 @@
 """
 
 import argparse
+import json
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +16,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, grid_sample, interpolate
 
-from relit.appearance.colour import srgb_from_linear
+from relit.appearance.colour import linear_from_srgb, srgb_from_linear
+from relit.models import registry
 from relit.models.delighting import Delit, delighting_input, delit, new_delighting
 from relit.train.loop import Schedule, train
 from relit.train.pairs import LIGHTS, POSITION_ORIGIN_M, POSITION_SPAN_M, read_pairs
@@ -29,10 +32,11 @@ class Config:
 
 
 CONFIGS = {
-    "cpu": Config((48, 96, 160, 224), Schedule(steps=4000, batch=8, rate=6e-4)),
+    "cpu": Config((48, 96, 160, 224), Schedule(steps=2200, batch=8, rate=5e-4)),
     "gpu": Config((96, 192, 320, 448), Schedule(steps=40000, batch=64, rate=4e-4, warm_up=500)),
 }
 UNSEEN_WEIGHT = 0.15  # of texels that the camera does not see
+PIGMENT, PIGMENT_CELLS = 0.35, (6, 12, 24, 48)  # log albedo at most, and the cells of its noise across the layout
 HIDDEN, LOW_RESOLUTION, MISPLACED = 0.6, 0.35, 0.7  # shares of the samples
 
 
@@ -70,8 +74,28 @@ class Pairs:
         return tensor[:, None] if tensor.ndim == 3 else tensor.permute(0, 3, 1, 2).contiguous()
 
 
+def pigmented(planes: dict[str, Tensor], generator: torch.Generator) -> dict[str, Tensor]:
+    """The batch with random pigment in skin and photo alike: people differ more than the skins we have.
+
+    Light falls on pigment as on any skin, so both change by one factor, whatever their exposure. Without this a network
+    takes for light whatever it has not seen on a skin: a beard, a blush, lips of another colour.
+    """
+    count, _, height, width = planes["lit"].shape
+    device = planes["lit"].device
+    total = torch.zeros(count, 3, height, width, device=device)
+    for cells in PIGMENT_CELLS:
+        shape = round(cells * height / width), cells
+        grey, hue = (torch.randn(count, c, *shape, generator=generator).to(device) for c in (1, 3))
+        strength = PIGMENT * torch.rand(count, 1, 1, 1, generator=generator).to(device) ** 2
+        total += strength * interpolate(grey + 0.4 * hue, size=(height, width), mode="bicubic", align_corners=False)
+    factor = (total * planes["inside"]).clamp(-0.9, 0.9).exp()
+    changed = lambda coded: srgb_from_linear((linear_from_srgb(coded) * factor).clamp(0, 1))  # noqa: E731
+    return planes | {"lit": changed(planes["lit"]), "albedo": changed(planes["albedo"])}
+
+
 def augmented(planes: dict[str, Tensor], generator: torch.Generator) -> dict[str, Tensor]:
     """The batch as real photos spoil it: mirrored, geometry misplaced by millimetres, hidden in parts, out of focus."""
+    planes = pigmented(planes, generator)
     count, _, height, width = planes["lit"].shape
     device = planes["lit"].device
     draw = lambda *shape: torch.rand(*shape, generator=generator).to(device)  # noqa: E731
@@ -163,6 +187,7 @@ def main() -> None:
     parser.add_argument("--config", choices=CONFIGS, default="cpu")
     parser.add_argument("--minutes", type=float, default=1e6)
     parser.add_argument("--start", type=Path, help="weights of an earlier run to begin with")
+    parser.add_argument("--ship", action="store_true", help="put the result, with its card, among the package's assets")
     given = parser.parse_args()
     config = CONFIGS[given.config]
     device = torch.device("cuda" if given.config == "gpu" and torch.cuda.is_available() else "cpu")
@@ -180,11 +205,23 @@ def main() -> None:
         return losses_of(network, augmented(planes, torch.Generator().manual_seed(step)))
 
     mean = train(network, losses, lambda m: psnr_db(m, held_out), config.schedule, given.run, given.minutes)
+    path = given.run / "delighting.safetensors"
     save_file(
         {name: value.half().cpu().contiguous() for name, value in mean.state_dict().items()},
-        given.run / "delighting.safetensors",
+        path,
         metadata={"widths": ",".join(map(str, config.widths))},
     )
+    if given.ship:
+        shutil.copyfile(path, registry.assets_folder() / path.name)
+        last = json.loads((given.run / "log.jsonl").read_text().splitlines()[-1])
+        registry.record(
+            "delighting",
+            path.name,
+            licence="Apache-2.0",
+            sources=["relit synth, split train (sources of the assets head, skin, skin_detail, scenes)"],
+            command=f"python -m relit.train.delight PAIRS RUN --config {given.config} --ship; see docs/training.md",
+            metrics={"subjects": len(learn.files) * len(learn.files[0]), "lights_each": LIGHTS, **last},
+        )
 
 
 if __name__ == "__main__":
