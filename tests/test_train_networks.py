@@ -6,8 +6,17 @@ import torch
 from torch import nn
 
 from relit.appearance.colour import linear_from_srgb, srgb_from_linear
-from relit.errors import AssetCorrupt
-from relit.models.delighting import BRIGHTEST, INPUTS, OUTPUTS, TYPICAL, delighting_input, delit, new_delighting
+from relit.errors import AssetCorrupt, InputError
+from relit.models.delighting import (
+    BRIGHTEST,
+    INPUTS,
+    OUTPUTS,
+    TYPICAL,
+    delight_texture,
+    delighting_input,
+    delit,
+    new_delighting,
+)
 from relit.models.unet import UNet, UNetShape, unet_from
 from relit.train.delight import augmented, losses_of, pigmented
 from relit.train.loop import Schedule, train
@@ -53,6 +62,21 @@ def test_albedo_stays_physical_whatever_the_network_says():
         out = torch.full((1, OUTPUTS, 32, 32), prediction)
         albedo = delit(out, torch.rand(1, 3, 32, 32), torch.ones(1, 1, 32, 32)).albedo
         assert albedo.min() > 0 and albedo.max() < 1
+
+
+@pytest.mark.parametrize(
+    ("spoil", "named"),
+    [
+        (lambda p: p | {"lit": p["lit"][..., :64]}, "the lit texture must be 3 x 192 x 256"),
+        (lambda p: p | {"normal": p["normal"] * float("nan")}, "the normal texture holds values that are no numbers"),
+        (lambda p: p | {"lit": torch.full_like(p["lit"], 0.5)}, "one colour everywhere"),
+        (lambda p: p | {"visible": p["visible"] * 0}, "nothing of the face is seen"),
+    ],
+)
+def test_textures_that_show_no_face_are_refused_by_name(spoil, named):
+    planes = spoil(_planes(1, 192, 256))
+    with pytest.raises(InputError, match=named):
+        delight_texture(new_delighting(WIDTHS), *(planes[name] for name in ("lit", "visible", "normal", "position")))
 
 
 def test_hidden_texels_do_not_reach_the_network():

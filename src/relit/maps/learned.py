@@ -16,7 +16,7 @@ from relit.geometry.mesh import vertex_normals
 from relit.maps.bare_skin import SIDE, find_bare_skin
 from relit.maps.pyramid import at_size
 from relit.maps.unwrap import Unwrapped, texels, unwrap, view_of
-from relit.models.delighting import ROWS, SIZE, delighting_input, delit
+from relit.models.delighting import ROWS, SIZE, delight_texture
 from relit.models.head import HeadModel, neutral_vertices, posed_vertices
 from relit.models.regions import region_masks
 from relit.models.skin import load_skin_model, skin_albedo
@@ -55,10 +55,8 @@ def read_light(model: HeadModel, network: UNet, observation: Observation, fit: F
     inside = (fragments.triangle >= 0)[..., None]
     planes = lambda texture: texture[ROWS].permute(2, 0, 1)[None]  # noqa: E731
     lit = planes(srgb_from_linear((seen.radiance * fit.exposure).clamp(0, 1)))
-    visible = planes(confidence[..., None])
-    with torch.no_grad():
-        given = delighting_input(lit, visible, planes(normalize(normal, dim=2) * inside), planes(position * inside))
-        found = delit(network(given.contiguous(memory_format=torch.channels_last)), lit, visible)
+    geometry = planes(normalize(normal, dim=2) * inside), planes(position * inside)
+    found = delight_texture(network, lit, planes(confidence[..., None]), *geometry)
     # beyond the rows that the network sees, their first and last go on
     light = pad(found.light, (0, 0, ROWS.start, SIZE - ROWS.stop), mode="replicate")
     change = found.albedo[0].log().permute(1, 2, 0) - statistical

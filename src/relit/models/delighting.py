@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.nn.functional import avg_pool2d, interpolate
 
 from relit.appearance.colour import linear_from_srgb
+from relit.errors import InputError
 from relit.models.registry import load_tensors
 from relit.models.unet import UNet, UNetShape, unet_from
 
@@ -25,6 +26,7 @@ INPUTS, OUTPUTS = 10, 7
 TYPICAL = 0.25  # linear albedo for which the network says 0
 DARKEST, BRIGHTEST = 0.004, 0.95  # linear
 COARSE = 16  # texels along an edge that share one light: finer, and it would take away lips and beards that are not typical
+SEEN = 0.3  # visibility that at least one texel must reach
 TRUSTING = 2.0  # log odds of the trust for which the network says 0
 
 
@@ -67,6 +69,28 @@ def delit(prediction: Tensor, lit: Tensor, visible: Tensor) -> Delit:
     albedo = own + trust * (seen - own)
     physical = lambda logs: logs.exp().clamp(DARKEST, BRIGHTEST)  # noqa: E731
     return Delit(physical(albedo), light, physical(own), trust, bare)
+
+
+def delight_texture(network: UNet, lit: Tensor, visible: Tensor, normal: Tensor, position_m: Tensor) -> Delit:
+    """What the network says of unwrapped photos; arguments as in `delighting_input`, H and W the network's rows and `SIZE`.
+
+    Raises:
+        InputError: a texture has the wrong size, holds values that are no numbers, is constant, or nothing of it is seen.
+    """
+    rows, count = ROWS.stop - ROWS.start, len(lit)
+    given = {"lit": (lit, 3), "visible": (visible, 1), "normal": (normal, 3), "position": (position_m, 3)}
+    for name, (texture, channels) in given.items():
+        if texture.shape != (count, channels, rows, SIZE):
+            raise InputError(f"the {name} texture must be {channels} x {rows} x {SIZE}, got {tuple(texture.shape[1:])}")
+        if not torch.isfinite(texture).all():
+            raise InputError(f"the {name} texture holds values that are no numbers")
+    if (visible.amax((1, 2, 3)) < SEEN).any():
+        raise InputError("nothing of the face is seen in the lit texture; use a photo that shows it uncovered")
+    if ((lit.amax((2, 3)) - lit.amin((2, 3))).amax(1) <= 0).any():
+        raise InputError("the lit texture has one colour everywhere; use a photo of a face")
+    read = delighting_input(lit, visible, normal, position_m).contiguous(memory_format=torch.channels_last)
+    with torch.no_grad():
+        return delit(network(read), lit, visible)
 
 
 def new_delighting(widths: tuple[int, ...]) -> UNet:
