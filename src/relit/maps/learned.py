@@ -24,9 +24,10 @@ from relit.models.unet import UNet
 from relit.render.rasterise import interpolate
 from relit.types import FaceFit, Observation
 
-# Share of the fit in the tone. The network errs half as much on the path-traced set; but it learned from skins spread
-# evenly over all tones and draws light skin in well-lit portraits towards the middle, where the fit does not.
-ANCHOR = 0.2
+# Share of the fit in the tone's lightness and in its hue. In lightness the network errs half as much on path-traced photos;
+# but it learned from skins spread evenly over all tones and draws light skin in well-lit portraits towards the middle, where
+# the fit does not. In hue both are about as good, and err apart.
+ANCHOR_LIGHT, ANCHOR_HUE = 0.2, 0.4
 SURE = 0.3  # trust from which a texel tells tone
 
 
@@ -67,7 +68,11 @@ def read_light(model: HeadModel, network: UNet, observation: Observation, fit: F
 
 def shared_tone(told: tuple[Told, ...]) -> Float[Tensor, "3"]:
     """The log ratio of the person's skin to the fitted one that all photos agree on; 0 without photos."""
-    return (1 - ANCHOR) * torch.stack([one.tone for one in told]).mean(0) if told else torch.zeros(3)
+    if not told:
+        return torch.zeros(3)
+    tone = torch.stack([one.tone for one in told]).mean(0)
+    light = tone.mean()
+    return (1 - ANCHOR_LIGHT) * light + (1 - ANCHOR_HUE) * (tone - light)
 
 
 def dimmed(fit: FaceFit, tone: Float[Tensor, "3"]) -> FaceFit:
