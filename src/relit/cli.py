@@ -11,6 +11,7 @@ from pathlib import Path
 
 from relit import __version__
 from relit.errors import InputError, PhotoUnreadable, RelitError
+from relit.methods import DEFAULT
 
 SIZES = {"2048": (2048, 2048), "4096": (4096, 4096), "6144x4096": (6144, 4096)}
 BYTES_PER_TEXEL = 24  # of a whole avatar, generously, for the early check of the disk
@@ -162,7 +163,7 @@ def evaluate(options: argparse.Namespace) -> None:
     plan = Plan(options.data, out, options.size, options.limit, photos, options.jobs)
     try:
         with shown_progress(options.json) as progress:
-            records = run(options.method or ["classical"], plan, progress)
+            records = run(options.method or [DEFAULT], plan, progress)
     except KeyboardInterrupt:
         raise KeyboardInterrupt("interrupted; the same command goes on from here") from None
     summary = summarise(records)
@@ -228,7 +229,7 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     one = _command(commands, "fit", fit, "make an avatar from one or more photos of one person")
     one.add_argument("photos", metavar="PHOTO", nargs="+", type=Path, help="JPEG, PNG, HEIC, WebP or TIFF")
     one.add_argument("-o", "--output", metavar="DIR", type=Path, required=True, help="the avatar folder to make")
-    one.add_argument("--method", default="classical", metavar="NAME", help="how to fit (default: classical)")
+    one.add_argument("--method", default=DEFAULT, metavar="NAME", help=f"how to fit (default: {DEFAULT})")
     one.add_argument("--size", default="2048", metavar="|".join(SIZES), help="size of the maps (default: 2048)")
     one.add_argument("--face", type=_positive, metavar="N", help="which face, from the left (default: the largest)")
     one.add_argument("--device", default="auto", metavar="auto|cpu|cuda", help="where to compute (default: auto)")
@@ -260,7 +261,7 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     one.add_argument("--workers", type=_positive, metavar="N", help="processes (default: one per core)")
 
     one = _command(commands, "evaluate", evaluate, "judge methods by subjects whose shape, skin and light are known")
-    text = "a method, a baseline (mean, mediapipe, canonical, eos) or module:function; may be repeated (default: classical)"
+    text = f"a method, a baseline (mean, mediapipe, canonical, eos) or module:function; may be repeated (default: {DEFAULT})"
     one.add_argument("--method", action="append", metavar="M", help=text)
     one.add_argument("--data", required=True, metavar="SET", help="the name of a test set, or the folder of one")
     one.add_argument("--size", type=_positive, default=1024, metavar="N", help="of the maps, 512 or more (default: 1024)")

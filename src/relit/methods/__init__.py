@@ -6,12 +6,13 @@ from relit.errors import InputError
 from relit.progress import SILENT
 
 METHODS = {
-    "classical": "landmarks, statistical skin and light, then the photo's own texture: no trained generator",
     "avatarme": "as classical, but a trained network tells the light and the tone of the skin",
+    "classical": "landmarks, statistical skin and light, then the photo's own texture: no trained generator",
 }
+DEFAULT = "avatarme"
 
 
-def fit_photos(photos, method="classical", size=(2048, 2048), face=None, device="auto", seed=0, progress=None):
+def fit_photos(photos, method=DEFAULT, size=(2048, 2048), face=None, device="auto", seed=0, progress=None):
     """The relightable head of the one person in the photos.
 
     Args:
