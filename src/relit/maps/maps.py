@@ -13,6 +13,7 @@ from relit.maps.complete import complete
 from relit.maps.delight import delight
 from relit.maps.folds import fold_darkening
 from relit.maps.infer import infer_surface
+from relit.maps.mesostructure import PIT_MM, PIT_SHADE
 from relit.maps.pyramid import at_size
 from relit.maps.solid_noise import solid_noise
 from relit.maps.unwrap import smoothstep, texels, unwrap, view_of
@@ -34,7 +35,6 @@ STUBBLE_MM, STUBBLE_CONTRAST = 0.7, 0.16
 # Texels along an edge at which photos are read: 0.15 mm of skin, finer than portraits are. What larger maps show beyond
 # it is relief, and the shade in its pits.
 PHOTO_SIDE = 2048
-PIT_MM, PIT_SHADE = 0.1, torch.tensor([0.16, 0.24, 0.26])  # as relit.synth.skin: loss of log albedo at this depth
 
 
 def build_maps(
@@ -113,7 +113,7 @@ def _with_pits(albedo: Tensor, displacement_mm: Tensor) -> Tensor:
     whole = displacement_mm.shape
     coarse = cv2.resize(displacement_mm.numpy(), albedo.shape[1::-1], interpolation=cv2.INTER_AREA)
     fine = displacement_mm - torch.from_numpy(cv2.resize(coarse, whole[::-1], interpolation=cv2.INTER_LINEAR))
-    shade = fine.clamp(-PIT_MM, PIT_MM)[..., None] * (PIT_SHADE / PIT_MM)
+    shade = fine.clamp(-PIT_MM, PIT_MM)[..., None] * (torch.tensor(PIT_SHADE) / PIT_MM)
     return at_size(albedo, whole).mul_(shade.exp_()).clamp_(0, 1)
 
 

@@ -11,6 +11,7 @@ from torch import Tensor
 from relit.models.head import load_head_model
 from relit.models.regions import region_masks, uv_positions
 
+PIT_MM, PIT_SHADE = 0.1, (0.16, 0.24, 0.26)  # pores and lines this deep take so much of log albedo
 _COARSE = 256  # size at which regions and texel sizes, which are smooth, are evaluated
 
 

@@ -18,11 +18,6 @@ class UNetShape:
     widths: tuple[int, ...]  # channels of each level, finest first
     fold: int = 4  # this many pixels along each edge become channels: most of the speed on CPUs
 
-    @property
-    def multiple(self) -> int:
-        """Pictures must be a multiple of this in height and width."""
-        return self.fold * 2 ** (len(self.widths) - 1)
-
 
 class UNet(nn.Module):
     """(B, inputs, H, W) -> (B, outputs, H, W).

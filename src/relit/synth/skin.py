@@ -11,7 +11,7 @@ from torch import Tensor
 
 from relit.head.eyes import paint_eyes
 from relit.maps.infer import region_properties, surface_of
-from relit.maps.mesostructure import enlarge
+from relit.maps.mesostructure import PIT_MM, PIT_SHADE, enlarge
 from relit.models.head import load_head_model
 from relit.models.skin import load_skin_model, skin_log_albedo, tone_colour
 from relit.synth.detail import atlas, recombined
@@ -26,7 +26,6 @@ from relit.types import ReflectanceMaps
 
 _AGES = {"young": 27.0, "middleage": 48.0, "old": 68.0}
 _AGE_WIDTH = 14.0
-_PORE_MM, _PORE_SHADE = 0.1, np.array([0.16, 0.24, 0.26], np.float32)  # loss of log albedo at this depth
 _BRIGHTER = 0.08  # log albedo that parts of a skin rise above its tone, at most
 _PALEST_LIPS = np.array([-0.06, -0.36, -0.35])  # log albedo of lips against skin, at most
 _TEETH = np.array([0.985, 0.955, 0.88])  # what one step of yellowing leaves
@@ -64,7 +63,7 @@ def albedo_of(subject: Subject, here: Layout, pits: np.ndarray, folders: tuple[s
     add_weighted(log, pigment_shift(subject, melanin, blood), skin)
     for amount, tint in (vein_tint(subject, here), lip_tint(subject, here), nose_tint(subject, here)):
         add_tint(log, amount * skin, tint)
-    add_tint(log, pits * skin, _PORE_SHADE * np.float32((1 - 0.6 * subject.marks.makeup) / _PORE_MM))
+    add_tint(log, pits * skin, np.float32(PIT_SHADE) * np.float32((1 - 0.6 * subject.marks.makeup) / PIT_MM))
     albedo = np.exp(log, out=log)
     albedo = _with_makeup(with_hair(albedo, subject, here), subject, here)
     yellow = float(np.clip(subject.rng(3).normal(0.5, 0.6) + (subject.age_years - 40) / 40, 0, 2.5))
