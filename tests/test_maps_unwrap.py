@@ -18,10 +18,10 @@ from relit.maps.bare_skin import SIDE, find_bare_skin
 from relit.maps.complete import complete
 from relit.maps.delight import delight
 from relit.maps.folds import fold_darkening
-from relit.maps.learned import Told, dimmed, read_light, shared_tone
+from relit.maps.learned import Told, dimmed, finer_light, read_light, shared_tone
 from relit.maps.maps import build_maps
 from relit.maps.solid_noise import solid_noise
-from relit.maps.unwrap import texels, unwrap, view_of
+from relit.maps.unwrap import Unwrapped, texels, unwrap, view_of
 from relit.models.delighting import new_delighting
 from relit.models.head import load_head_model, neutral_vertices, posed_vertices
 from relit.models.regions import region_masks
@@ -279,6 +279,21 @@ def test_a_tone_that_a_network_tells_is_the_tone_of_the_skin_and_the_light_makes
     assert torch.allclose(change, shared_tone((told,)) - shared_tone((plain,)), atol=0.03)
     again = dimmed(fit, shift)
     assert torch.allclose(again.lighting.sh * shift.exp(), fit.lighting.sh)
+
+
+def test_of_the_fitted_light_only_what_is_finer_than_the_networks_counts():
+    even, none = torch.ones(512, 512), torch.zeros(512, 512, 3)
+    seen = lambda irradiance, trust=even: Unwrapped(none, irradiance, none, trust, trust, trust)  # noqa: E731
+    down = torch.linspace(0, 1, 512)[:, None, None].expand(512, 512, 3)
+    assert finer_light(seen((0.3 * down).exp())).abs().max() < 0.02
+    shaded = torch.ones(512, 512, 3)
+    shaded[250:258] = 0.6  # narrower than a cell of 32 texels
+    finer = finer_light(seen(shaded))
+    assert (finer[252:256] - finer[240]).mean() < 0.8 * math.log(0.6)
+    assert torch.allclose(finer, finer_light(seen(3 * shaded)), atol=1e-5)
+    half = even.clone()
+    half[:, 256:] = 0
+    assert (finer_light(seen(shaded, half))[:, 256:] == 0).all()
 
 
 def test_dark_lines_are_folds_and_moles_are_not():

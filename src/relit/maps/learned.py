@@ -9,14 +9,14 @@ from dataclasses import dataclass, replace
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.nn.functional import normalize, pad
+from torch.nn.functional import adaptive_avg_pool2d, normalize, pad
 
 from relit.appearance.colour import srgb_from_linear
 from relit.geometry.mesh import vertex_normals
 from relit.maps.bare_skin import SIDE, find_bare_skin
-from relit.maps.pyramid import at_size
+from relit.maps.pyramid import at_size, weighted_blur
 from relit.maps.unwrap import Unwrapped, texels, unwrap, view_of
-from relit.models.delighting import ROWS, SIZE, delight_texture
+from relit.models.delighting import COARSE, ROWS, SIZE, delight_texture
 from relit.models.head import HeadModel, neutral_vertices, posed_vertices
 from relit.models.regions import region_masks
 from relit.models.skin import load_skin_model, skin_albedo
@@ -29,6 +29,9 @@ from relit.types import FaceFit, Observation
 # the fit does not. In hue both are about as good, and err apart.
 ANCHOR_LIGHT, ANCHOR_HUE = 0.2, 0.4
 SURE = 0.3  # trust from which a texel tells tone
+LEAST_SEEN, LEAST_SHARE = 0.05, 0.3  # confidence of texels, and share of them in a cell, from which the fitted light is read
+DARKEST_FITTED = 0.03  # irradiance: deeper shadow of the fit is not believed
+FINER = (-0.7, 0.5)  # bounds of the log light that the fit adds within a cell
 
 
 @dataclass(frozen=True)
@@ -89,6 +92,23 @@ def under_light(seen: Unwrapped, told: Told, fit: FaceFit, tone: Float[Tensor, "
     Args:
         tone: that the skin is to have, as `shared_tone`.
     """
-    light = at_size(told.light, seen.confidence.shape)
+    light = at_size(told.light, seen.confidence.shape) + finer_light(seen)
     irradiance = math.pi * (light - (tone - told.tone)).exp() / fit.exposure
     return replace(seen, irradiance=irradiance, specular=torch.zeros_like(irradiance))
+
+
+def finer_light(seen: Unwrapped) -> Float[Tensor, "H W 3"]:
+    """Log of the fitted light over its mean in each of the network's cells; 0 where the photo tells nothing.
+
+    The network's light is too coarse for the shade below nose and brows, which the fit knows from the geometry.
+    """
+    shape = seen.confidence.shape
+    cells = lambda texture: adaptive_avg_pool2d(texture.permute(2, 0, 1), SIZE // COARSE).permute(1, 2, 0)  # noqa: E731
+    lit = (seen.confidence > LEAST_SEEN).float()[..., None]
+    own = seen.irradiance.clamp_min(DARKEST_FITTED).log() * lit
+    share = cells(lit)
+    mean = cells(own) / share.clamp_min(1e-6)
+    # cells that hold little skin take their neighbours' mean
+    near = torch.from_numpy(weighted_blur(mean.numpy(), share[..., 0].numpy(), 1.0))
+    mean = torch.where(share > LEAST_SHARE, mean, near)
+    return (own - at_size(mean, shape) * lit).clamp(*FINER)
