@@ -25,8 +25,8 @@ def finish(start: Fitted, size: tuple[int, int], seed: int, watch: Stopwatch) ->
 
     Source: AvatarMe, Lattas et al. 2020; training on rendered lit textures as AvatarMe++, Lattas et al. 2021.
     Differs: the starting texture is the photo's own, not a generator's. The network tells the smooth light and the tone,
-    the fit what is finer of the light, and the rest is told from skin by rule. Specular albedo, normals and displacement follow from the diffuse albedo
-    by rule, too.
+    the fit what is finer of the light; the rest is told from skin by rule. Specular albedo, normals and displacement
+    follow from the diffuse albedo by rule, too.
     """
     model, observations, network = start.model, start.observations, load_delighting()
     with watch.stage("light") as step:
