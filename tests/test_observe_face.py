@@ -211,6 +211,13 @@ def test_a_mask_over_the_mouth_is_no_skin(colour):
     assert at(points[151]) > 0.8 and at(points[9]) > 0.8
 
 
+def test_a_cover_that_leaves_no_skin_is_none(monkeypatch):
+    monkeypatch.setattr("relit.observe.skin_mask._mouth_cover", lambda colour, lips, *_: np.ones(lips.shape, bool))
+    mask = skin_mask(photo(astronaut()).linear, seen().landmarks).numpy()
+    points = seen().landmarks.points_px.numpy()
+    assert min(mask[tuple(points[i].astype(int)[::-1])] for i in (4, 50, 280)) > 0.8
+
+
 def test_a_bright_frame_is_no_skin():
     points = seen().landmarks.points_px.numpy()
     size = face_size_px(points)

@@ -63,6 +63,8 @@ def segment_face(crop: Float[np.ndarray, "S S 3"], points: Float[np.ndarray, "47
     oval, eyes, brows, lips = region(OVAL), region(*EYES), region(*BROWS), region(LIPS)
     core = region(*CHEEKS, NOSE) & oval & ~_dilated(eyes | lips, 0.01 * size)
     cover = _mouth_cover(colour, lips, points, size) & _grown(points, 1.1, 1.1, side)
+    if not (core & ~cover).any():  # red hair over the forehead makes all skin look pale
+        cover = np.zeros_like(cover)
     core = _typical(colour, core & ~cover)
     colour = colour - np.median(colour[core], 0)
     depth = _depth(oval) / size
