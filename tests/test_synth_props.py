@@ -1,5 +1,7 @@
 """Laws of props: outside the skin, before the head, only ever darkening, the same for the same number."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -7,12 +9,14 @@ import torch
 from relit.appearance.lighting import uniform_lighting
 from relit.geometry.camera import look_at_face, project
 from relit.geometry.mesh import vertex_normals
-from relit.models.head import landmark_points, load_head_model
+from relit.models.head import ARKIT_NAMES, landmark_points, load_head_model
+from relit.render.eye_light import posed_eye_centres
 from relit.render.occlusion import ambient_occlusion
 from relit.render.rasterise import rasterise
 from relit.synth.beard import grown
 from relit.synth.geometry import occluded, placed
 from relit.synth.hair_cards import drawn_hair
+from relit.synth.lashes import lashes_of
 from relit.synth.props import KINDS, draw_props, props_of
 from relit.synth.subject import draw_subject
 from relit.synth.worn import Outfit
@@ -104,3 +108,25 @@ def test_a_beard_grows_from_the_skin_and_hides_it():
     forehead = project(camera, landmark_points(model, posed.vertices))[9, :2].long()
     assert drawn[: forehead[1]].max() == 0
     assert not any(s.beard and not s.marks.shave_shadow for s in (draw_subject(3, k) for k in range(60)))
+
+
+def test_lashes_grow_from_the_lids_leave_the_eye_and_close_with_it():
+    model, plain = load_head_model(), draw_subject(3, 0)
+    expression = np.zeros(len(ARKIT_NAMES), np.float32)
+    shut = expression.copy()
+    shut[[ARKIT_NAMES.index(f"eyeBlink{side}") for side in ("Left", "Right")]] = 1
+    roots, tips = {}, {}
+    for name, shown in (("open", expression), ("shut", shut)):
+        posed = placed(replace(plain, expression=shown), model)
+        style, vertices, colour = lashes_of(plain, posed, model)
+        cards = vertices.view(-1, 4, 2, 3).mean(2)
+        roots[name], tips[name] = cards[:, 0], cards[:, -1]
+        far = [(cards - centre).norm(dim=2) for centre in posed_eye_centres(model, posed.vertices)]
+        far = torch.minimum(*far)
+        assert (far[:, -1] > far[:, 0]).all() and far.min() > 0.0115  # outside the eyeball
+        assert 0.001 < (tips[name] - roots[name]).norm(dim=1).max() < 0.011
+        assert len(style.dense) == 0 and colour.max() < 0.1
+    fell = roots["open"][:, 1] - roots["shut"][:, 1]
+    upper = torch.cat([torch.arange(10, 34), torch.arange(84, 108)])
+    opened, shut = ((tips[k] - roots[k])[upper, 1].median() for k in ("open", "shut"))
+    assert fell[upper].median() > 0.004 and opened > 0.001 and shut < opened - 0.0005

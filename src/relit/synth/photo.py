@@ -18,6 +18,7 @@ from relit.synth.camera import Shot, camera_of, developed
 from relit.synth.garment import dressed
 from relit.synth.geometry import Posed
 from relit.synth.hair_cards import drawn_hair, over_head
+from relit.synth.lashes import lashes_of
 from relit.synth.layout import layout
 from relit.synth.light import Scene
 from relit.synth.subject import Subject
@@ -67,6 +68,9 @@ def photograph(
     throwing = outfit.casters(posed, model)
     rgba = render_posed(maps, posed.vertices, posed.transfer, fine, scene.lighting, 1, throwing, _EYE_RAYS).numpy()
     depth = rasterise(project(fine, posed.vertices), model.triangles, fine.size_px).depth
+    style, place, colour = lashes_of(subject, posed, model)
+    strands = drawn_hair(style, place, colour, fine, scene.lighting, depth)
+    rgba = np.concatenate([rgba[..., :3] * (1 - strands[..., 3:]) + strands[..., :3], rgba[..., 3:]], -1)
     solid, clear = drawn_props(outfit, posed, model, fine, scene.lighting)
     hair, occluder = np.zeros(rgba.shape[:2], np.float32), np.zeros(rgba.shape[:2], np.float32)
     for layer in solid:
