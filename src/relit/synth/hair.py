@@ -16,6 +16,8 @@ _LAYERS = 5  # strands of one layer do not add up
 _STRANDS = 900  # of a dense brow
 _STRAND_MM = 0.075
 _DARK_BROW = 0.03
+_LOST = 0.94  # of the hair where a head is bald
+_SIDES_MM, _CROWN_MM = 98.0, (124.0, -50.0)  # height of the rim that stays; height and depth of the crown
 _UNDER_HAIR = 0.9  # density of the roots below longer hair
 
 
@@ -56,7 +58,23 @@ def _scalp(subject: Subject, here: Layout) -> np.ndarray:
     where = smoothstep(0.1, 0.95, ragged) * scalp**0.5
     amount = max(subject.marks.shaved_scalp, _UNDER_HAIR) if subject.hair_style else subject.marks.shaved_scalp
     fuzz = 1 + 0.17 * noise(here, 1.4, seed + 2, where) + 0.08 * noise(here, 5.0, seed + 3, where)
-    return np.clip(where * np.clip(fuzz, 0.2, 1.6) * 0.85 * amount, 0, 0.92)
+    cover = where * np.clip(fuzz, 0.2, 1.6) * (1 - _LOST * _bald(subject, here, seed + 4)) * 0.85 * amount
+    return np.clip(cover, 0, 0.92)
+
+
+def _bald(subject: Subject, here: Layout, seed: int) -> np.ndarray | float:
+    """(S, S) [0, 1] where hair has gone: back from temples and forehead, and round the crown. The sides keep theirs."""
+    marks = subject.marks
+    if not marks.receding + marks.crown:
+        return 0.0
+    across, up, ahead = np.moveaxis(here.position_mm, -1, 0)
+    ragged = 4 * noise(here, 22, seed) + 2 * noise(here, 7, seed + 1)
+    lags = 34 * (1 - marks.receding) * np.exp(-((across / 20) ** 2))  # the forelock goes last
+    line = 74 - 130 * marks.receding + lags
+    gone = smoothstep(-20, 20, ahead - line + ragged) * smoothstep(-24, 24, up - _SIDES_MM + ragged)
+    away = np.sqrt(across**2 + (up - _CROWN_MM[0]) ** 2 + (ahead - _CROWN_MM[1]) ** 2)
+    spot = smoothstep(22, -22, away - 62 * marks.crown + ragged) if marks.crown else 0.0
+    return np.maximum(gone * min(1.0, 4 * marks.receding), spot).astype(np.float32)
 
 
 def _dots(subject: Subject, here: Layout, where: np.ndarray) -> np.ndarray:

@@ -54,6 +54,8 @@ class Marks:
     stubble: float  # density of the short hairs of an unshaved beard
     shave_shadow: float  # hair below the surface of a shaved beard
     shaved_scalp: float  # the same on the head
+    receding: float  # how far the hairline has gone back, to the crown at 1
+    crown: float  # size of the bald spot there
     brow_density: float
     brow_height: float  # in half thicknesses of the brow, up
     wrinkles: float
@@ -103,7 +105,7 @@ def draw_subject(seed: int, index: int, split: str = "train") -> Subject:
     model, head = load_skin_model(), load_head_model()
     beard, length = _beard(bearded, stream(split, seed, index, 7))
     features = rng.standard_normal(len(model.names) - len(TONE_NAMES)) * 0.85
-    return Subject(
+    subject = Subject(
         split=split,
         seed=seed,
         index=index,
@@ -123,6 +125,7 @@ def draw_subject(seed: int, index: int, split: str = "train") -> Subject:
         beard_mm=length,
         hair_style=str(rng.choice(_STYLES[bearded])) if rng.random() < _HAIRY else "",
     )
+    return replace(subject, marks=_balding(subject, bearded, stream(split, seed, index, 8)))
 
 
 def neutral_of(subject: Subject, model: HeadModel) -> torch.Tensor:
@@ -180,6 +183,8 @@ def _draw_marks(age: float, ita: float, bearded: bool, rng: np.random.Generator)
         stubble=rare(0.45, 0.1, 1.0) if bearded else 0.0,
         shave_shadow=float(rng.uniform(0.15, 1.0)) if bearded else 0.0,
         shaved_scalp=float(rng.uniform(0.25, 1.0)),
+        receding=0.0,
+        crown=0.0,
         brow_density=float(np.clip(rng.normal(0.95 if bearded else 0.8, 0.25) - 0.25 * old, 0.25, 1.5)),
         brow_height=float(rng.normal(0, 0.45)),
         wrinkles=float(np.clip(0.06 + 1.25 * old**1.1 + rng.normal(0, 0.10), 0.02, 1.5)),
@@ -203,6 +208,23 @@ def _rooted(marks: Marks, beard: str) -> Marks:
     """Marks with the roots of a beard in the skin."""
     stubble = {"full": 1.0, "goatee": 0.35, "moustache": 0.25}.get(beard, marks.stubble)
     return replace(marks, stubble=stubble)
+
+
+def _balding(subject: Subject, male: bool, rng: np.random.Generator) -> Marks:
+    """Marks of heads without long hair: razed, cropped evenly, or cropped round what time has left of it.
+
+    Source: stages of baldness as Hamilton 1951 and Norwood 1975; about as many men in a hundred have some as years.
+    """
+    marks, chances = subject.marks, rng.random(2)
+    extent = np.array([0.12, 0.2]) + np.array([0.8, 0.7]) * rng.random(2) ** (1.6, 1.0)
+    if subject.hair_style:
+        return marks
+    if chances[0] < 0.22:
+        return replace(marks, shaved_scalp=float(rng.uniform(0.0, 0.15)))
+    if not male or chances[1] > subject.age_years / 80:
+        return marks
+    crown = float(extent[1]) if rng.random() < 0.7 else 0.0
+    return replace(marks, receding=float(extent[0]), crown=crown, shaved_scalp=max(marks.shaved_scalp, 0.5))
 
 
 def _hair_colour(age: float, ita: float, rng: np.random.Generator) -> np.ndarray:
