@@ -17,9 +17,12 @@ from relit.synth.ageing import aged
 from relit.synth.camera import camera_of, developed, draw_shot
 from relit.synth.detail import BOX, _integrated, atlas, places
 from relit.synth.expressions import draw_expression, draw_gaze
+from relit.synth.hair import _scalp
 from relit.synth.layout import layout
 from relit.synth.light import KINDS, cap_harmonics, draw_scene
 from relit.synth.panoramas import backdrop, panorama_names, stored_lighting
+from relit.synth.pattern import SIZE as PATTERN_SIZE
+from relit.synth.pattern import face_share, pattern_of, patterns, plain_skin
 from relit.synth.skin import maps_of
 from relit.synth.split import SPLITS, TEST_LIGHTS, TEST_SKINS, stream
 from relit.synth.subject import ITA_DEG, draw_subject, neutral_of, record_of
@@ -50,6 +53,27 @@ def test_splits_share_no_skin_no_light_and_no_random_numbers():
     assert len({int(rng.integers(1 << 62)) for rng in streams}) == 16
     with pytest.raises(InputError, match="train, test"):
         stream("validation", 0, 0, 0)
+
+
+def test_splits_share_no_portrait():
+    train, test = (patterns(split) for split in SPLITS)
+    assert set(train.names).isdisjoint(test.names)
+    assert len(train.names) > 150 and len(test.names) > 25
+    for known in (train, test):
+        assert known.male.any() and (~known.male).any() and known.old.any()
+        assert known.ita_deg.min() < -20 and known.ita_deg.max() > 35
+
+
+def test_soft_patterns_change_faces_but_not_tones(subjects):
+    plain, outside = plain_skin(PATTERN_SIZE), face_share(PATTERN_SIZE) == 0
+    found = np.stack([pattern_of(subject, PATTERN_SIZE) for subject in subjects[:40]])
+    assert np.abs(np.median(found[:, plain], 1)).max() < 0.02
+    assert np.abs(found[:, outside]).max() < 1e-3
+    assert 0.02 < found[:, plain].std() < 0.12 and np.abs(found).max() < 2
+    flat = found[:, plain].reshape(len(found), -1)
+    similar = np.corrcoef(flat - flat.mean(0)) - np.eye(len(found))
+    assert np.quantile(similar, 0.95) < 0.7  # few share their people
+    assert np.array_equal(found[3], pattern_of(draw_subject(5, 3), PATTERN_SIZE))
 
 
 def test_a_subject_depends_on_its_number_alone(subjects):
@@ -96,6 +120,19 @@ def test_no_skin_is_a_copy(mapped):
     albedo = albedo - albedo.mean(1, keepdim=True)
     similar = torch.corrcoef(albedo) - torch.eye(len(mapped))
     assert similar.max() < 0.97
+
+
+def test_bald_heads_keep_their_sides_and_long_hair_hides_none(subjects):
+    here = layout(SIZE)
+    balding = [s for s in subjects if s.marks.receding]
+    assert 5 < len(balding) < 60 and not any(s.hair_style or not s.marks.shave_shadow for s in balding)
+    before = replace(balding[0], marks=replace(balding[0].marks, receding=0.0, crown=0.0, shaved_scalp=1.0))
+    after = replace(before, marks=replace(before.marks, receding=0.9, crown=0.9))
+    covers = [_scalp(s, here) for s in (before, after)]
+    scalp, up = here.masks["scalp"] > 0.95, here.position_mm[..., 1]
+    top, sides = scalp & (up > 122), scalp & (up < 60)
+    assert covers[1][top].mean() < 0.25 * covers[0][top].mean()
+    assert np.array_equal(covers[1][sides], covers[0][sides])
 
 
 def test_wrinkles_deepen_relief_and_hardly_change_the_colour(subjects):

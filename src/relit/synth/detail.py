@@ -1,5 +1,6 @@
 """Fine detail of real skins, recombined region by region in the gradient domain, so that no subject is a copy."""
 
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
@@ -33,7 +34,7 @@ def box_slices(size: int) -> tuple[slice, slice]:
     return tuple(slice(round(low * size), round(high * size)) for low, high in BOX)
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=2)
 def atlas(split: str, size: int, folders: tuple[str, ...] = ()) -> tuple[tuple[str, ...], np.ndarray]:
     """Names, and (N, h, w, 3) int8 log albedo detail (127 is LIMIT) inside the box of a layout of a size.
 
@@ -72,6 +73,15 @@ def _read(folder: str):
         yield path.stem, calm(detail_of(skin, layout(SIZE)), layout(SIZE))[0]
 
 
+@dataclass(frozen=True)
+class Part:
+    """Where one region comes from."""
+
+    codes: np.ndarray  # (h, w, 3) int8 in the box
+    mirrored: bool
+    gain: float  # log albedo of one step of the code
+
+
 def recombined(
     names: tuple[str, ...], skins: np.ndarray, weight: np.ndarray, size: int, rng: np.random.Generator
 ) -> np.ndarray:
@@ -88,28 +98,40 @@ def recombined(
     """
     if len(names) != len(skins) or len(weight) != len(skins):
         raise ValueError(f"{len(names)} names, {len(skins)} skins and {len(weight)} weights do not match")
-    height, width = skins.shape[1:3]
-    shares = places(size)
-    across, along = np.zeros((height, width, 3), np.float32), np.zeros((height, width, 3), np.float32)
     parents = rng.choice(len(skins), min(PARENTS, int((weight > 0).sum())), replace=False, p=weight / weight.sum())
-    for place in range(len(PLACES)):
-        source = skins[rng.choice(parents)]
-        mirrored, strength = rng.random() < 0.5, rng.uniform(0.75, 1.15)
-        bend = _bend(rng, size)
-        share = shares[place]
+    chosen = [Part(skins[rng.choice(parents)], rng.random() < 0.5, rng.uniform(0.75, 1.15) * LIMIT / 127) for _ in PLACES]
+    detail = np.zeros((size, size, 3), np.float32)
+    detail[box_slices(size)] = blended(chosen, size, WARP_MM, rng) * _rim(size)[..., None]
+    return detail
+
+
+def blended(chosen: list[Part], size: int, warp_mm: float, rng: np.random.Generator, value: float = 0.0) -> np.ndarray:
+    """(h, w, 3) one picture in the box from a source for each of PLACES, joined by their gradients.
+
+    Args:
+        warp_mm: how far each source is moved about.
+        value: weight of the sources' own values against their gradients; without it nothing softer than 1 / sqrt(SCREEN)
+            texels is kept.
+    """
+    shares = places(size)
+    height, width = shares.shape[1:]
+    across, along = np.zeros((height, width, 3), np.float32), np.zeros((height, width, 3), np.float32)
+    wanted = np.zeros((height, width, 3), np.float32) if value else None
+    for share, part in zip(shares, chosen, strict=True):
+        bend = _bend(rng, size, warp_mm)
         rows, columns = _bounds(share)
-        part = cv2.remap(
-            np.ascontiguousarray(source[:, ::-1] if mirrored else source).view(np.uint8) ^ np.uint8(128),
+        moved = cv2.remap(
+            np.ascontiguousarray(part.codes[:, ::-1] if part.mirrored else part.codes).view(np.uint8) ^ np.uint8(128),
             *(np.ascontiguousarray(bend[rows, columns, axis]) for axis in (0, 1)),
             cv2.INTER_LINEAR,
             borderMode=cv2.BORDER_REPLICATE,
         ).astype(np.float32)
-        own = (strength * LIMIT / 127) * share[rows, columns][..., None]
-        across[rows, columns][:, :-1] += own[:, :-1] * np.diff(part, axis=1)
-        along[rows, columns][:-1] += own[:-1] * np.diff(part, axis=0)
-    detail = np.zeros((size, size, 3), np.float32)
-    detail[box_slices(size)] = _integrated(across, along) * _rim(size)[..., None]
-    return detail
+        own = part.gain * share[rows, columns][..., None]
+        across[rows, columns][:, :-1] += own[:, :-1] * np.diff(moved, axis=1)
+        along[rows, columns][:-1] += own[:-1] * np.diff(moved, axis=0)
+        if value:
+            wanted[rows, columns] += own * (moved - 128)
+    return _integrated(across, along, wanted, value or SCREEN)
 
 
 @lru_cache(maxsize=2)
@@ -137,11 +159,11 @@ def _bounds(share: np.ndarray) -> tuple[slice, slice]:
     return slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
 
 
-def _bend(rng: np.random.Generator, size: int) -> np.ndarray:
+def _bend(rng: np.random.Generator, size: int, warp_mm: float) -> np.ndarray:
     """(h, w, 2) where each texel of the box reads the source: a smooth random displacement."""
     rows, columns = box_slices(size)
     height, width = rows.stop - rows.start, columns.stop - columns.start
-    texels = WARP_MM / np.array(layout(size).texel_mm)
+    texels = warp_mm / np.array(layout(size).texel_mm)
     moved = rng.standard_normal((WARP_CELLS, WARP_CELLS, 2)).astype(np.float32) * 0.5 * texels.astype(np.float32)
     smooth = cv2.resize(moved, (width, height), interpolation=cv2.INTER_CUBIC)
     smooth[..., 0] += np.arange(width, dtype=np.float32)
@@ -149,17 +171,19 @@ def _bend(rng: np.random.Generator, size: int) -> np.ndarray:
     return smooth
 
 
-def _integrated(across: np.ndarray, along: np.ndarray) -> np.ndarray:
-    """(h, w, C) the picture whose forward differences are nearest to the given ones."""
+def _integrated(
+    across: np.ndarray, along: np.ndarray, wanted: np.ndarray | None = None, weight: float = SCREEN
+) -> np.ndarray:
+    """(h, w, C) the picture whose forward differences are nearest to the given ones, and its values to the wanted or to 0."""
     height, width = across.shape[:2]
-    divergence = np.zeros_like(across)
+    divergence = np.zeros_like(across) if wanted is None else -weight * wanted
     divergence[:, :-1] += across[:, :-1]
     divergence[:, 1:] -= across[:, :-1]
     divergence[:-1] += along[:-1]
     divergence[1:] -= along[:-1]
     row = 2 - 2 * np.cos(np.pi * np.arange(height, dtype=np.float32) / height)
     column = 2 - 2 * np.cos(np.pi * np.arange(width, dtype=np.float32) / width)
-    spectrum = -dctn(divergence, type=2, axes=(0, 1)) / (row[:, None, None] + column[:, None] + SCREEN)
+    spectrum = -dctn(divergence, type=2, axes=(0, 1)) / (row[:, None, None] + column[:, None] + weight)
     return idctn(spectrum, type=2, axes=(0, 1)).astype(np.float32)
 
 

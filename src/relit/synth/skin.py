@@ -19,6 +19,7 @@ from relit.synth.hair import with_hair
 from relit.synth.layers import add_tint, add_weighted
 from relit.synth.layout import Layout, blurred, layout, soft_mask
 from relit.synth.noise import noise, smoothstep
+from relit.synth.pattern import pattern_of
 from relit.synth.pigment import lip_tint, nose_tint, pigment_fields, pigment_shift, vein_tint
 from relit.synth.relief import relief_mm
 from relit.synth.subject import Subject
@@ -58,6 +59,7 @@ def albedo_of(subject: Subject, here: Layout, pits: np.ndarray, folders: tuple[s
     _level(log, subject, here)
     detail = recombined(names, skins, _likely(names, subject), here.size, subject.rng(2))
     add_weighted(log, detail, _detail_strength(subject, here))
+    add_weighted(log, pattern_of(subject, here.size), _pattern_strength(subject, here))
     melanin, blood = pigment_fields(subject, here)
     skin = (here.part == 0).astype(np.float32)
     add_weighted(log, pigment_shift(subject, melanin, blood), skin)
@@ -115,6 +117,11 @@ def _detail_strength(subject: Subject, here: Layout) -> np.ndarray:
     """(S, S) factor on real detail: foundation hides it, brows and lids are drawn otherwise."""
     brows = soft_mask(here.size, 1.5, brows=1.0)
     return (1 - 0.65 * subject.marks.makeup) * (1 - 0.6 * brows) * (here.part == 0)
+
+
+def _pattern_strength(subject: Subject, here: Layout) -> np.ndarray:
+    """(S, S) factor on the soft pattern of real faces: foundation evens it out."""
+    return (1 - 0.7 * subject.marks.makeup) * (here.part == 0)
 
 
 def _level(log: np.ndarray, subject: Subject, here: Layout) -> None:

@@ -16,6 +16,8 @@ TEST_SKINS = frozenset(
         "head_albedo",  # Antonia
     }
 )
+# Portraits by the columns of the sheets that they stand in, see relit.synth.portrait_tiles.
+TEST_COLUMNS = (3, 9)
 # Panoramas by their Poly Haven name.
 TEST_LIGHTS = frozenset(
     {
@@ -35,6 +37,11 @@ def of_split(names, split: str, test: frozenset[str]) -> list[str]:
     """The names that belong to a split, in their order: those in `test` to "test", all others to "train"."""
     check_split(split)
     return [name for name in names if (name in test) == (split == "test")]
+
+
+def held_out_portraits(names) -> frozenset[str]:
+    """Those portraits, named sheet_row_column, that teach the test split alone."""
+    return frozenset(name for name in names if int(name.rsplit("_", 1)[1]) in TEST_COLUMNS)
 
 
 def check_split(split: str) -> None:

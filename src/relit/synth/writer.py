@@ -20,7 +20,7 @@ from relit.synth.sample import CODING, FILES, Order, make_sample
 
 MANIFEST = "dataset.json"
 _BLOCK = 512
-_ASSETS = ("age", "hair", "hand", "head", "scenes", "skin", "skin_detail")  # what the bytes depend on
+_ASSETS = ("age", "hair", "hand", "head", "scenes", "skin", "skin_detail", "skin_portraits")  # what the bytes depend on
 _AHEAD = 4  # samples per worker that may wait to be written
 
 

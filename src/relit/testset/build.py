@@ -37,7 +37,7 @@ from relit.types import ReflectanceMaps
 RENDERED_MAPS = 1024  # size of the maps that the path tracer sees
 SAMPLES = 6
 _PROPS = 43  # purpose of random numbers
-_ASSETS = ("hair", "head", "scenes", "skin", "skin_detail")
+_ASSETS = ("hair", "head", "scenes", "skin", "skin_detail", "skin_portraits")
 
 
 @dataclass(frozen=True)
