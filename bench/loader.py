@@ -17,8 +17,9 @@ import torch
 
 from relit.synth.sample import Order
 from relit.synth.writer import read_dataset, write_dataset
+from relit.train.arrays import write_arrays
 from relit.train.delight import Pairs, augmented
-from relit.train.pairs import write_pairs
+from relit.train.pairs import record_of
 
 
 def arrays_per_second(folder: Path, batch: int, split: str, batches: int = 20) -> float:
@@ -53,7 +54,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         pairs = given.pairs or Path(folder) / "pairs"
         if given.pairs is None:
-            write_pairs(pairs, 1, seed=1)
+            write_arrays(pairs, record_of, 1, seed=1)
         write_dataset(Path(folder) / "set", Order("uv", 8), 1)
         figures = {
             "pairs_256_per_second": round(arrays_per_second(pairs, given.batch, "train"), 1),

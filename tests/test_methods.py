@@ -1,11 +1,9 @@
 """The methods: each names itself, starts from the same fit, and gives a head of the wanted size."""
 
-from importlib import import_module
-
 import pytest
 import torch
 
-from relit.methods import METHODS
+from relit.methods import METHODS, load_method
 from relit.methods.fitted import Fitted
 from relit.progress import Stopwatch
 from test_maps_unwrap import photographed
@@ -15,7 +13,7 @@ from test_maps_unwrap import photographed
 def test_a_method_makes_a_head_of_a_fit_and_says_its_name(name):
     model, seen, fit, truth = photographed()
     watch = Stopwatch()
-    result = import_module(f"relit.methods.{name}").finish(Fitted(model, (seen,), (fit,)), (256, 256), 0, watch)
+    result = load_method(name).finish(Fitted(model, (seen,), (fit,)), (256, 256), 0, watch)
     head = result.head
     assert head.fits[0].method == name and {"maps", "head"} <= set(watch.seconds)
     assert head.maps.diffuse_albedo.shape == (256, 256, 3)

@@ -18,8 +18,9 @@ from relit.models.delighting import (
     new_delighting,
 )
 from relit.models.unet import UNet, UNetShape, unet_from
-from relit.train.delight import augmented, losses_of, pigmented
+from relit.train.delight import losses_of, spoiled
 from relit.train.loop import Schedule, train
+from relit.train.spoil import pigmented
 
 WIDTHS = (8, 12, 16)
 
@@ -103,11 +104,11 @@ def test_augmentation_mirrors_geometry_with_the_picture():
     planes["lit"] = planes["position"][:, :1].repeat(1, 3, 1, 1) + 0.5
     planes["albedo"] = planes["lit"]
     planes["inside"] = torch.zeros_like(planes["inside"])  # so that no pigment is added
-    spoiled = augmented(planes, torch.Generator().manual_seed(0))
-    flipped = (spoiled["albedo"] - planes["albedo"]).abs().amax((1, 2, 3)) > 1e-3
+    found = spoiled(planes, torch.Generator().manual_seed(0))
+    flipped = (found["albedo"] - planes["albedo"]).abs().amax((1, 2, 3)) > 1e-3
     assert 10 < flipped.sum() < 54
-    assert (spoiled["visible"] <= torch.maximum(planes["visible"], planes["visible"].flip(3))).all()
-    assert ((spoiled["lit"] >= 0) & (spoiled["lit"] <= 1)).all()
+    assert (found["visible"] <= torch.maximum(planes["visible"], planes["visible"].flip(3))).all()
+    assert ((found["lit"] >= 0) & (found["lit"] <= 1)).all()
 
 
 def test_pigment_changes_skin_and_photo_by_the_same_factor():

@@ -19,7 +19,7 @@ from relit.geometry.transforms import rigid
 from relit.head.eyes import paint_eyes
 from relit.head.mouth import paint_mouth
 from relit.maps.infer import infer_surface
-from relit.methods import METHODS
+from relit.methods import METHODS, load_method
 from relit.methods.fitted import Fitted, observe_and_fit
 from relit.models.head import PARTS, HeadModel, expression_morphs, landmark_points, load_head_model, neutral_vertices
 from relit.models.skin import load_skin_model, skin_albedo
@@ -102,7 +102,7 @@ def _finished(name: str, photos: list[Photo], size: Size) -> FitResult:
     started, seconds = _started(tuple(photos))
     watch = Stopwatch()
     watch.seconds.update(seconds)
-    return import_module(f"relit.methods.{name}").finish(started, size, 0, watch)
+    return load_method(name).finish(started, size, 0, watch)
 
 
 @lru_cache(maxsize=2)  # a texture swap has two photos

@@ -25,6 +25,7 @@ def complete(
     position_mm: Float[Tensor, "H W 3"],
     plain: Float[Tensor, "H W"],
     seed: int = 0,
+    guess: tuple[Float[Tensor, "H W 3"], Float[Tensor, "H W"]] | None = None,
 ) -> Float[Tensor, "H W 3"]:
     """The log ratio to the statistical albedo at every texel.
 
@@ -36,6 +37,7 @@ def complete(
         position_mm: of each texel on the mean head, so that detail has one size everywhere and no seam.
         plain: [0, 1] where seen skin teaches the detail: without brows, lips, beard.
         seed: another seed gives other detail.
+        guess: log ratios from elsewhere, and their weight in [0, 1], in place of the mirrored side and of the membrane.
 
     Source: symmetry-aware completion as Yamaguchi et al. 2018, section 5, without networks; blending of gradients as
     Perez et al. 2003, by a pull-push membrane.
@@ -43,6 +45,8 @@ def complete(
     values, trust = ratio.numpy(), confidence.numpy()
     mirrored_trust = trust[:, ::-1] * MIRROR_TRUST
     borrowed = mirrored_trust * (1 - np.clip(trust / KNOWN[1], 0, 1))
+    if guess is not None:
+        borrowed *= 1 - guess[1].numpy()
     weight = trust + borrowed
     known = values * trust[..., None] + values[:, ::-1] * borrowed[..., None]
     known /= np.maximum(weight, 1e-6)[..., None]
@@ -50,7 +54,15 @@ def complete(
     far = np.median(values[certain][::7], 0).astype(np.float32) if certain.any() else np.zeros(3, np.float32)
     solid = _smoothstep(*KNOWN, weight)
     # The membrane continues tone, not detail: a seen hair or mole at the border must not be smeared outwards.
-    result = fill(weighted_blur(known, solid, TONE_WIDTH * values.shape[1]), solid, far, FAR_PULL)
+    smooth = weighted_blur(known, solid, TONE_WIDTH * values.shape[1])
+    if guess is None:
+        result = fill(smooth, solid, far, FAR_PULL)
+    else:
+        guessed, share = (plane.numpy() for plane in guess)
+        share = share[..., None] * (1 - solid[..., None])
+        weight = solid + share[..., 0]
+        mixed = (smooth * solid[..., None] + guessed * share) / np.maximum(weight, 1e-6)[..., None]
+        result = fill(mixed, weight, far, FAR_PULL)
     missing = solid < 1
     result[missing] += _detail(known, certain, position_mm.numpy(), missing, seed)
     result += solid[..., None] * (known - result)

@@ -53,7 +53,11 @@ class Surface(NamedTuple):
 
 
 def infer_surface(
-    diffuse_albedo: Tensor, confidence: Tensor, seed: int = 0, size: tuple[int, int] | None = None
+    diffuse_albedo: Tensor,
+    confidence: Tensor,
+    seed: int = 0,
+    size: tuple[int, int] | None = None,
+    known: tuple[Tensor, Tensor, Tensor] | None = None,
 ) -> Surface:
     """Specular albedo, roughness, normals and displacement that go with a diffuse albedo map.
 
@@ -62,6 +66,8 @@ def infer_surface(
         confidence: (H, W) in [0, 1], how far a photo decided each texel: only there is detail read as relief.
         seed: of the synthesised pores.
         size: rows and columns of the result; those of the albedo if None. Larger maps hold finer pores.
+        known: specular albedo and relief in millimetres that are known from elsewhere, and their weight in [0, 1], each of
+            the size of the albedo. Pores finer than they hold are added all the same.
 
     Returns:
         F0 in [0, 0.08], roughness in [0.05, 1], unit tangent normals (diffuse softened by scattering), millimetres.
@@ -81,6 +87,11 @@ def infer_surface(
     relief_area = masks["face"] * _none_of(masks, "lips", "brows", "nostrils", "scalp", "eyelids")
     relief_area = relief_area * (1 - 0.7 * masks["beard"])
     creases = creases_mm(albedo, enlarge(relief_area, height, width) * trust)
+    gloss = enlarge(gloss, height, width)
+    if known is not None:
+        specular, relief, weight = (plane.numpy() for plane in known)
+        creases += weight * (relief - creases)
+        gloss = gloss + weight * (specular / SKIN_F0 - gloss)
     if size is not None and size != (height, width):
         height, width = size
         creases = cv2.resize(creases, (width, height), interpolation=cv2.INTER_CUBIC)

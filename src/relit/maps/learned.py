@@ -44,11 +44,9 @@ class Told:
 
 def read_light(model: HeadModel, network: UNet, observation: Observation, fit: FaceFit) -> Told:
     """The light and the tone in one photo."""
-    square, view = (SIZE, SIZE), view_of(model, fit)
+    square = (SIZE, SIZE)
     fragments, masks = texels(model, *square), region_masks(*square)
-    seen = unwrap(model, observation, view, fragments)
-    bare = find_bare_skin(unwrap(model, observation, view, texels(model, SIDE, SIDE)))
-    confidence = seen.confidence * at_size(bare.mask[..., None], square)[..., 0]
+    coded, confidence = seen_texture(model, observation, fit, SIZE)
     statistical = at_size(skin_albedo(load_skin_model(), fit.albedo), square)[ROWS].log()
     plain = masks["cheeks"] + masks["forehead"] + masks["chin"] > 0.5
 
@@ -58,19 +56,37 @@ def read_light(model: HeadModel, network: UNet, observation: Observation, fit: F
     normal, position = interpolate(geometry, model.triangles, fragments).split((3, 3), 2)
     inside = (fragments.triangle >= 0)[..., None]
     planes = lambda texture: texture[ROWS].permute(2, 0, 1)[None]  # noqa: E731
-    lit = planes(srgb_from_linear((seen.radiance * fit.exposure).clamp(0, 1)))
     geometry = planes(normalize(normal, dim=2) * inside), planes(position * inside)
-    found = delight_texture(network, lit, planes(confidence[..., None]), *geometry)
+    found = delight_texture(network, planes(coded), planes(confidence[..., None]), *geometry)
     # beyond the rows that the network sees, their first and last go on
     light = pad(found.light, (0, 0, ROWS.start, SIZE - ROWS.stop), mode="replicate")
     change = found.albedo[0].log().permute(1, 2, 0) - statistical
-    sure = plain[ROWS] & (found.trust[0, 0] > SURE)
-    tone = change[sure if sure.sum() > 50 else plain[ROWS]].median(0).values
-    return Told(light[0].permute(1, 2, 0), tone)
+    return Told(light[0].permute(1, 2, 0), tone_of(change, plain[ROWS], found.trust[0, 0]))
 
 
-def shared_tone(told: tuple[Told, ...]) -> Float[Tensor, "3"]:
-    """The log ratio of the person's skin to the fitted one that all photos agree on; 0 without photos."""
+def seen_texture(
+    model: HeadModel, observation: Observation, fit: FaceFit, size: int
+) -> tuple[Float[Tensor, "S S 3"], Float[Tensor, "S S"]]:
+    """The photo in the layout as the camera coded it (sRGB), and the trust that it shows bare skin."""
+    view = view_of(model, fit)
+    seen = unwrap(model, observation, view, texels(model, size, size))
+    bare = find_bare_skin(unwrap(model, observation, view, texels(model, SIDE, SIDE)))
+    coded = srgb_from_linear((seen.radiance * fit.exposure).clamp(0, 1))
+    return coded, seen.confidence * at_size(bare.mask[..., None], (size, size))[..., 0]
+
+
+def tone_of(change: Float[Tensor, "H W 3"], plain: Tensor, trust: Float[Tensor, "H W"]) -> Float[Tensor, "3"]:
+    """The typical log ratio where a photo is trusted on plain skin (H, W, bool); on all plain skin where that is little."""
+    sure = plain & (trust > SURE)
+    return change[sure if sure.sum() > 50 else plain].median(0).values
+
+
+def shared_tone(told: tuple) -> Float[Tensor, "3"]:
+    """The log ratio of the person's skin to the fitted one that all photos agree on; 0 without photos.
+
+    Args:
+        told: what networks say of each photo, with its `tone`.
+    """
     if not told:
         return torch.zeros(3)
     tone = torch.stack([one.tone for one in told]).mean(0)

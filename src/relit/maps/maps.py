@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from relit.geometry.uv import dilate
-from relit.maps import learned
+from relit.maps import inferred, learned
 from relit.maps.bare_skin import SIDE, find_bare_skin
 from relit.maps.complete import complete
 from relit.maps.delight import delight
@@ -44,7 +44,7 @@ def build_maps(
     size: tuple[int, int],
     seed: int = 0,
     step: Callable[[int, int], None] = lambda done, total: None,
-    told: tuple[learned.Told, ...] = (),
+    told: tuple[learned.Told, ...] | inferred.Inferred = (),
 ) -> ReflectanceMaps:
     """The maps of one person from one or several photos with their fits.
 
@@ -52,7 +52,8 @@ def build_maps(
         size: rows and columns.
         seed: of synthesised skin detail.
         step: told (done, total) as the work goes on.
-        told: what a network says of the light in each photo; without it the fitted light is taken out.
+        told: what a network says of the light in each photo, or what networks say of the whole person; without it the
+            fitted light is taken out.
     """
     total = len(fits) + 3
     whole, size = size, (min(size[0], PHOTO_SIDE), min(size[1], PHOTO_SIDE))
@@ -60,7 +61,8 @@ def build_maps(
     statistical = skin_albedo(load_skin_model(), fits[0].albedo)
     views = [view_of(model, fit) for fit in fits]
     bares = [find_bare_skin(unwrap(model, o, view, small)) for o, view in zip(observations, views, strict=True)]
-    tone = learned.shared_tone(told)
+    whole_person = told if isinstance(told, inferred.Inferred) else None
+    tone = whole_person.tone if whole_person else learned.shared_tone(told)
     base = at_size((statistical * tone.exp()).clamp(0, 1), size)
     masks = region_masks(*size)
     plain = 1 - torch.stack([masks[name] for name in MARKED]).amax(0)
@@ -69,9 +71,12 @@ def build_maps(
     for index, (observation, fit) in enumerate(zip(observations, fits, strict=True)):
         seen = unwrap(model, observation, views[index], fragments)
         seen.confidence.mul_(at_size(bares[index].mask[..., None], size)[..., 0])
-        if told:
-            seen = learned.under_light(seen, told[index], fit, tone)
-        ratio, trust = delight(seen, base, plain, hued, masks["lips"])
+        if whole_person:
+            ratio, trust = inferred.photo_ratio(seen, whole_person.readings[index], fit, base, tone)
+        else:
+            if told:
+                seen = learned.under_light(seen, told[index], fit, tone)
+            ratio, trust = delight(seen, base, plain, hued, masks["lips"])
         # a sharp preference for the better view, so that two slightly misplaced views do not blur each other
         preference = (trust**4)[..., None]
         weighted += ratio * preference
@@ -80,7 +85,9 @@ def build_maps(
         hair += [bares[index].hair_colour] if bares[index].hair_colour is not None else []
         step(index + 1, total)
     position_mm = 1000 * interpolate(model.mean, model.triangles, fragments)
-    ratio = complete(weighted / weight.clamp_min(1e-8)[..., None], confidence, position_mm, plain, seed)
+    found = inferred.completed(whole_person, size) if whole_person else None
+    guess = (found.albedo - base.clamp_min(5e-3).log(), found.share) if found else None
+    ratio = complete(weighted / weight.clamp_min(1e-8)[..., None], confidence, position_mm, plain, seed, guess)
     folds = torch.from_numpy(fold_darkening(ratio.mean(-1).numpy(), hued.numpy()))
     moved = smoothstep(*MOVED_MM, 1000 * interpolate(_movement(model, fits)[:, None], model.triangles, fragments)[..., 0])
     folds_taken = folds * (1 - KEPT_FOLDS[0] - (KEPT_FOLDS[1] - KEPT_FOLDS[0]) * moved)
@@ -92,7 +99,8 @@ def build_maps(
     albedo = albedo.clamp(0, 1)
     step(len(fits) + 1, total)
     # wrinkles go on as relief; the folds of an expression go with it
-    surface = infer_surface(albedo * (-folds_taken * (1 - moved)).exp()[..., None], confidence, seed, whole)
+    known = (found.specular, found.mid_mm * (1 - moved) + found.high_mm, found.share) if found else None
+    surface = infer_surface(albedo * (-folds_taken * (1 - moved)).exp()[..., None], confidence, seed, whole, known)
     step(len(fits) + 2, total)
     occlusion = _occlusion(model, fits[0], whole)
     step(total, total)

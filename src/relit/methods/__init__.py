@@ -11,6 +11,13 @@ METHODS = {
 }
 DEFAULT = "avatarme"
 
+_MODULES = {"yamaguchi": "yamaguchi2018"}  # where the name of the file differs
+
+
+def load_method(name: str):
+    """The module of a method: `run` from photos, `finish` from fitted ones."""
+    return import_module(f"relit.methods.{_MODULES.get(name, name)}")
+
 
 def fit_photos(photos, method=DEFAULT, size=(2048, 2048), face=None, device="auto", seed=0, progress=None):
     """The relightable head of the one person in the photos.
@@ -34,5 +41,4 @@ def fit_photos(photos, method=DEFAULT, size=(2048, 2048), face=None, device="aut
     """
     if method not in METHODS:
         raise InputError(f"there is no method {method!r}; choose one of: {', '.join(METHODS)}")
-    run = import_module(f"relit.methods.{method}").run
-    return run(photos, size=size, face=face, device=device, seed=seed, progress=progress or SILENT)
+    return load_method(method).run(photos, size=size, face=face, device=device, seed=seed, progress=progress or SILENT)

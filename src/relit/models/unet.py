@@ -44,13 +44,18 @@ class UNet(nn.Module):
         x = self.enter(pixel_unshuffle(x, self.shape.fold))
         kept = []
         for level, block in enumerate(self.down):
-            x = block(x)
+            x = self.across(level, block(x))
             if level < len(self.shrink):
                 kept.append(x)
                 x = self.shrink[level](x)
         for level in reversed(range(len(self.grow))):
             x = self.up[level](self.grow[level](x) + kept[level])
         return pixel_shuffle(self.leave(x), self.shape.fold)
+
+
+    def across(self, level: int, x: Tensor) -> Tensor:
+        """What goes down from a level: all that came up to it; a kind of network may mix in more."""
+        return x
 
 
 class _Residual(nn.Module):
@@ -65,7 +70,7 @@ class _Residual(nn.Module):
         return x + self.second(silu(self.first(silu(x))))
 
 
-def unet_from(tensors: dict[str, Tensor], inputs: int, outputs: int) -> UNet:
+def unet_from(tensors: dict[str, Tensor], inputs: int, outputs: int, kind: type[UNet] = UNet) -> UNet:
     """The network with stored weights, in single precision and for inference; its shape is read off them.
 
     Raises:
@@ -75,7 +80,7 @@ def unet_from(tensors: dict[str, Tensor], inputs: int, outputs: int) -> UNet:
     try:
         widths = tuple(tensors[f"down.{level}.first.weight"].shape[0] for level in range(levels))
         fold = round((tensors["enter.weight"].shape[1] / inputs) ** 0.5)
-        network = UNet(UNetShape(inputs, outputs, widths, fold))
+        network = kind(UNetShape(inputs, outputs, widths, fold))
         network.load_state_dict({name: value.float() for name, value in tensors.items()})
     except (IndexError, KeyError, RuntimeError):
         raise AssetCorrupt("the weights are those of another network than this version expects; reinstall relit") from None

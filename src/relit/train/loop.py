@@ -3,6 +3,7 @@
 import copy
 import json
 import math
+import shutil
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,8 +13,11 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-KEEP_EVERY = 500  # steps between checkpoints
-EMA_HALF_LIFE = 400  # steps
+from relit.models import registry
+
+SOURCES = ("relit synth, split train (sources of the assets head, skin, skin_detail, scenes)",)
+KEEP_EVERY = 500  # steps between checkpoints, at most: the eighth part of a short training
+EMA_HALF_LIFE = 400  # steps, at most: the tenth part of a short training
 LARGEST_FILE = 15 << 20  # bytes: a checkpoint is split into files no larger
 
 
@@ -51,6 +55,7 @@ def train(
     step = _restore(network, mean, optimiser, folder)
     folder.mkdir(parents=True, exist_ok=True)
     told: dict[str, float] = {}
+    keep_every, half_life = min(KEEP_EVERY, -(-schedule.steps // 8)), min(EMA_HALF_LIFE, max(1, schedule.steps // 10))
     while step < schedule.steps and time.monotonic() < end:
         rate = schedule.rate * _factor(step, schedule)
         for group in optimiser.param_groups:
@@ -64,17 +69,38 @@ def train(
         if torch.isfinite(norm):  # a batch that overflows teaches nothing
             optimiser.step()
         step += 1
-        decay = min(0.5 ** (1 / EMA_HALF_LIFE), step / (step + 10))
+        decay = min(0.5 ** (1 / half_life), step / (step + 10))
         with torch.no_grad():
             for kept, new in zip(mean.parameters(), network.parameters(), strict=True):
                 kept.lerp_(new, 1 - decay)
         for name, value in {name: term.item() for name, term in terms.items()}.items():
             told[name] = 0.98 * told.get(name, value) + 0.02 * value
-        if step % KEEP_EVERY == 0 or step == schedule.steps:
+        if step % keep_every == 0 or step == schedule.steps:
             _keep(network, mean, optimiser, step, folder)
             _log(folder, {"step": step, "rate": rate, **told, **validate(mean)})
     _keep(network, mean, optimiser, step, folder)
     return mean
+
+
+def device_of(config: str) -> torch.device:
+    """Where a named configuration is trained."""
+    return torch.device("cuda" if config == "gpu" and torch.cuda.is_available() else "cpu")
+
+
+def finish(mean: nn.Module, path: Path, folder: Path, facts: dict, command: str, ship: bool) -> None:
+    """Writes the weights in half precision and, to `ship` them, copies them among the package's assets with a card.
+
+    Args:
+        path: of the file; its stem is the name of the asset.
+        folder: whose `log.jsonl` ends with the figures for the card.
+        facts: further figures.
+    """
+    save_file({name: value.half().cpu().contiguous() for name, value in mean.state_dict().items()}, path)
+    if ship:
+        shutil.copyfile(path, registry.assets_folder() / path.name)
+        last = json.loads((folder / "log.jsonl").read_text(encoding="utf-8").splitlines()[-1])
+        facts = {"licence": "Apache-2.0", "sources": list(SOURCES), "command": command, "metrics": {**facts, **last}}
+        registry.record(path.stem, path.name, **facts)
 
 
 def _factor(step: int, schedule: Schedule) -> float:

@@ -1,0 +1,176 @@
+"""Reflectance of a face by networks alone, from unwrapped photos: inferred, completed, made four times as fine.
+
+Source: Yamaguchi et al., SIGGRAPH 2018, sections 4 and 5; see the networks in `relit.models` for the differences.
+Differs: where a photo is sharper than 512 x 512, its own detail stays: the networks' light is divided out of the photo at
+the size of the maps. Super-resolution makes what no photo shows.
+"""
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn.functional import pad
+
+from relit.maps.delight import CLIPPED
+from relit.maps.learned import seen_texture, shared_tone, tone_of
+from relit.maps.pyramid import at_size
+from relit.maps.unwrap import Unwrapped, smoothstep
+from relit.models.completion import load_completion, mean_of_seen
+from relit.models.delighting import BRIGHTEST, DARKEST
+from relit.models.head import HeadModel
+from relit.models.regions import region_masks
+from relit.models.skin import load_skin_model, skin_albedo
+from relit.models.superresolution import load_superresolution, superresolved
+from relit.models.texture_inference import (
+    F0_SPAN,
+    FLAT,
+    HIGH_SPAN_MM,
+    MID_SPAN_MM,
+    ROWS,
+    SIZE,
+    WINDOW,
+    check_texture,
+    halved,
+    load_inference,
+    near_albedo,
+    near_input,
+    read_whole,
+    surface_planes,
+    window_of,
+)
+from relit.types import FaceFit, Observation
+
+RIM = 12  # texels over which the window fades into the maps around it
+CLEAR = 4.0  # exponent of the preference for the clearer of several photos
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What the networks say of one photo, `SIZE` x `SIZE`; albedo and surface in their window."""
+
+    light: Float[Tensor, "S S 3"]  # log of what a white surface would show, highlights included
+    bare: Float[Tensor, "S S"]  # [0, 1] probability that nothing lies before the skin
+    tone: Float[Tensor, "3"]  # log ratio of the person's skin to the statistical albedo
+    albedo: Float[Tensor, "1 3 h w"]  # log
+    surface: Float[Tensor, "1 3 h w"]  # as `surface_planes`, less FLAT
+    trust: Float[Tensor, "1 1 h w"]
+
+
+@dataclass(frozen=True)
+class Inferred:
+    """What the networks say of one person."""
+
+    readings: tuple[Reading, ...]  # of each photo
+    tone: Float[Tensor, "3"]  # that the maps are to have, as `Reading.tone`
+    maps: Float[Tensor, "1 6 h w"]  # completed: log albedo, surface as `surface_planes`; the window at any size
+
+
+def infer(model: HeadModel, observations: tuple[Observation, ...], fits: tuple[FaceFit, ...], fine: bool = True) -> Inferred:
+    """The reflectance of the person in the photos, the whole face, whatever part of it they show.
+
+    Args:
+        fine: whether to make the maps four times as fine as `SIZE`.
+
+    Raises:
+        InputError: nothing of the face is seen in a photo.
+    """
+    readings = tuple(read_photo(model, o, fit) for o, fit in zip(observations, fits, strict=True))
+    tone = shared_tone(readings)
+    weights = [one.trust**CLEAR for one in readings]
+    total = sum(weights).clamp_min(1e-8)
+    mean = lambda of: sum(of(one) * w for one, w in zip(readings, weights, strict=True)) / total  # noqa: E731
+    albedo = mean(lambda one: one.albedo + (tone - one.tone)[:, None, None])
+    known = torch.stack([one.trust for one in readings]).amax(0)
+    level = mean_of_seen(albedo, known)
+    with torch.no_grad():
+        albedo = load_completion("diffuse")(albedo - level, known).fine + level
+        surface = load_completion("surface")(mean(lambda one: one.surface), known).fine
+    maps = torch.cat([albedo, surface + torch.tensor(FLAT)[:, None, None]], 1)
+    return Inferred(readings, tone, superresolved(load_superresolution(), maps) if fine else maps)
+
+
+def read_photo(model: HeadModel, observation: Observation, fit: FaceFit) -> Reading:
+    """What the inference networks say of one photo.
+
+    Raises:
+        InputError: nothing of the face is seen in it.
+    """
+    lit, confidence = seen_texture(model, observation, fit, SIZE)
+    planes = lambda texture: texture[ROWS].permute(2, 0, 1)[None].contiguous()  # noqa: E731
+    coded, visible = planes(lit), planes(confidence[..., None])
+    check_texture(coded, visible)
+    with torch.no_grad():
+        whole, _ = read_whole(load_inference("whole"), halved(coded), halved(visible))
+        read = near_input(coded, visible, whole)
+        near = near_albedo(load_inference("diffuse")(read), coded, whole)
+        surface = surface_planes(load_inference("surface")(read)) - torch.tensor(FLAT)[:, None, None]
+    # beyond the rows that the first stage reads, their first and last go on
+    rows, columns = WINDOW
+    above = ROWS.start // 2, (SIZE - ROWS.stop) // 2
+    both = pad(torch.cat([whole.light, whole.bare], 1), (0, 0, *above), mode="replicate")[0].permute(1, 2, 0)
+    both = at_size(both, (SIZE, SIZE))
+    inner = torch.cat([near.light, near.bare], 1)[0].permute(1, 2, 0)
+    both[rows, columns] += window_mask()[rows, columns, None] * (inner - both[rows, columns])
+    clipped = 0.8 * smoothstep(*CLIPPED, window_of(coded).amax(1, keepdim=True))
+    trust = window_of(visible) * near.bare * (1 - clipped)
+    masks, albedo = region_masks(SIZE, SIZE), near.albedo.clamp(DARKEST, BRIGHTEST).log()
+    plain = (masks["cheeks"] + masks["forehead"] + masks["chin"])[rows, columns] > 0.5
+    statistical = at_size(skin_albedo(load_skin_model(), fit.albedo), (SIZE, SIZE))[rows, columns].log()
+    tone = tone_of(albedo[0].permute(1, 2, 0) - statistical, plain, trust[0, 0])
+    return Reading(both[..., :3].contiguous(), both[..., 3].contiguous(), tone, albedo, surface, trust)
+
+
+def photo_ratio(
+    seen: Unwrapped, one: Reading, fit: FaceFit, base: Float[Tensor, "H W 3"], tone: Float[Tensor, "3"]
+) -> tuple[Float[Tensor, "H W 3"], Float[Tensor, "H W"]]:
+    """The log ratio between the albedo in an unwrapped photo of any size and a typical one, and its confidence.
+
+    Args:
+        base: the typical albedo.
+        tone: that the skin is to have, as `Reading.tone`.
+    """
+    size = seen.confidence.shape
+    photo = (seen.radiance * fit.exposure).clamp(DARKEST, 1)
+    clipped = 0.8 * smoothstep(*CLIPPED, photo.amax(-1))
+    trust = seen.confidence * at_size(one.bare[..., None], size)[..., 0] * (1 - clipped)
+    return photo.log() - at_size(one.light, size) + (tone - one.tone) - base.clamp_min(5e-3).log(), trust
+
+
+def completed(inferred: Inferred, size: tuple[int, int]) -> "Completed":
+    """The networks' maps in the whole layout at a size, with where they count."""
+    maps = in_layout(inferred.maps, size)
+    masks = region_masks(*size)
+    share = masks["face"] * (1 - masks["scalp"]) * at_size(window_mask()[..., None], size)[..., 0]
+    albedo, specular, mid, high = maps.split((3, 1, 1, 1), 2)
+    mid, high = ((2 * band[..., 0] - 1) * span for band, span in ((mid, MID_SPAN_MM), (high, HIGH_SPAN_MM)))
+    return Completed(albedo, specular[..., 0] * F0_SPAN, mid, high, share)
+
+
+class Completed(NamedTuple):
+    """Completed maps (H, W)."""
+
+    albedo: Tensor  # log, (H, W, 3)
+    specular: Tensor  # F0
+    mid_mm: Tensor  # relief in two bands
+    high_mm: Tensor
+    share: Tensor  # [0, 1] where they count
+
+
+def in_layout(maps: Float[Tensor, "1 C h w"], size: tuple[int, int]) -> Float[Tensor, "H W C"]:
+    """The window's maps in the whole layout; beyond the window its edges go on."""
+    rows, columns = WINDOW
+    around = columns.start, SIZE - columns.stop, rows.start, SIZE - rows.stop
+    scale = maps.shape[-1] // (columns.stop - columns.start)
+    whole = pad(maps, tuple(scale * edge for edge in around), mode="replicate")[0].permute(1, 2, 0)
+    return at_size(whole, size) if whole.shape[:2] != tuple(size) else whole.contiguous()
+
+
+@lru_cache(maxsize=1)
+def window_mask() -> Float[Tensor, "S S"]:
+    """[0, 1] the networks' window, fading out at its edge."""
+    at = torch.arange(SIZE) + 0.5
+    inside = [(torch.minimum(at - part.start, part.stop - at) / RIM).clamp(0, 1) for part in WINDOW]
+    return torch.minimum(inside[0][:, None], inside[1][None])
