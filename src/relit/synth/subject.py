@@ -219,7 +219,7 @@ def _balding(subject: Subject, male: bool, rng: np.random.Generator) -> Marks:
     extent = np.array([0.12, 0.2]) + np.array([0.8, 0.7]) * rng.random(2) ** (1.6, 1.0)
     if subject.hair_style:
         return marks
-    if chances[0] < 0.22:
+    if chances[0] < (0.25 if male else 0.06):
         return replace(marks, shaved_scalp=float(rng.uniform(0.0, 0.15)))
     if not male or chances[1] > subject.age_years / 80:
         return marks
