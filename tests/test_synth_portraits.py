@@ -2,13 +2,15 @@
 
 from dataclasses import replace
 
+import cv2
 import numpy as np
 import pytest
+import skimage.data
 
 from relit.errors import InputError
 from relit.synth.layout import layout, soft_mask
 from relit.synth.pattern import SIZE, face_share, plain_skin
-from relit.synth.portrait_source import Seen, ita_deg, personal, sure_of, typical, usable
+from relit.synth.portrait_source import Seen, ita_deg, personal, seen_in, sure_of, tone_of, typical, usable
 from relit.synth.portrait_tiles import PEOPLE, adult_tiles
 
 TONE = np.log([0.42, 0.26, 0.19]).astype(np.float32)
@@ -81,3 +83,13 @@ def test_only_adults_are_read_and_a_missing_sheet_is_named(tmp_path):
     assert min(min(rows) for name, rows in PEOPLE.items() if name.startswith("age")) == 4  # rows above show minors
     with pytest.raises(InputError, match="SFHQ"):
         next(adult_tiles(tmp_path))
+
+
+def test_a_portrait_of_270_pixels_tells_tone_and_lips():
+    portrait = cv2.resize(skimage.data.astronaut()[0:250, 100:350], (270, 270), interpolation=cv2.INTER_AREA)
+    seen = seen_in(portrait, "astronaut")
+    assert usable(seen) and 0 < ita_deg(seen) < 75
+    own = (seen.log - tone_of(seen)) @ REDDER
+    lips, sure = layout(SIZE).masks["lips"] > 0.8, sure_of(seen) > 0.5
+    assert own[lips & sure].mean() > 0.01 + own[plain_skin(SIZE) & sure].mean()
+    assert personal(seen, NOTHING, male=False) is not None
