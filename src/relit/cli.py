@@ -3,6 +3,7 @@
 import argparse
 import difflib
 import json
+import math
 import re
 import signal
 import sys
@@ -11,7 +12,7 @@ from pathlib import Path
 
 from relit import __version__
 from relit.errors import InputError, PhotoUnreadable, RelitError
-from relit.methods import DEFAULT
+from relit.methods import DEFAULT, METHODS
 
 SIZES = {"2048": (2048, 2048), "4096": (4096, 4096), "6144x4096": (6144, 4096)}
 BYTES_PER_TEXEL = 24  # of a whole avatar, generously, for the early check of the disk
@@ -43,12 +44,10 @@ def main(arguments: list[str] | None = None) -> int:
 
 def fit(options: argparse.Namespace) -> None:
     """`relit fit`: photos in, avatar folder out."""
-    from relit.methods import METHODS
-
     _choice("method", options.method, METHODS)
     rows, columns = SIZES[_choice("size", options.size, SIZES)]
     _check_photos(options.photos)
-    _check_device(options.device)
+    _choice("device", options.device, ("auto", "cpu", "cuda"))
     from relit.export.atomic import check_output
 
     check_output(options.output, options.force, needed_bytes=rows * columns * BYTES_PER_TEXEL)
@@ -222,17 +221,18 @@ class _Parser(argparse.ArgumentParser):
 
 
 def _parse(arguments: list[str]) -> argparse.Namespace:
-    parser = _Parser(prog="relit", description="Photos of a person in, a relightable 3D head out.")
+    example = "example: `relit fit selfie.jpg -o me`, then open me/report.html; `relit fit --help` tells more"
+    parser = _Parser(prog="relit", description="Photos of a person in, a relightable 3D head out.", epilog=example)
     parser.add_argument("--version", action="version", version=f"relit {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
 
     one = _command(commands, "fit", fit, "make an avatar from one or more photos of one person")
     one.add_argument("photos", metavar="PHOTO", nargs="+", type=Path, help="JPEG, PNG, HEIC, WebP or TIFF")
     one.add_argument("-o", "--output", metavar="DIR", type=Path, required=True, help="the avatar folder to make")
-    one.add_argument("--method", default=DEFAULT, metavar="NAME", help=f"how to fit (default: {DEFAULT})")
+    one.add_argument("--method", default=DEFAULT, metavar="NAME", help=f"{' or '.join(METHODS)} (default: {DEFAULT})")
     one.add_argument("--size", default="2048", metavar="|".join(SIZES), help="size of the maps (default: 2048)")
-    one.add_argument("--face", type=_positive, metavar="N", help="which face, from the left (default: the largest)")
-    one.add_argument("--device", default="auto", metavar="auto|cpu|cuda", help="where to compute (default: auto)")
+    one.add_argument("--face", type=_positive, metavar="N", help="which face of a photo, from the left (default: the largest)")
+    one.add_argument("--device", default="auto", metavar="auto|cpu|cuda", help="where to compute; only the CPU so far")
     one.add_argument("--seed", type=int, default=0, metavar="N", help="of everything random (default: 0)")
     one.add_argument("--force", action="store_true", help="replace an avatar that is already there")
 
@@ -240,8 +240,8 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     one.add_argument("avatar", metavar="DIR", type=Path, help="an avatar folder")
     light = "a panorama, or a built-in light (default: window)"
     one.add_argument("--light", default="window", metavar="FILE.hdr|NAME", help=light)
-    one.add_argument("--yaw", type=float, default=0.0, metavar="DEG", help="> 0 turns the face to the subject's left")
-    one.add_argument("--pitch", type=float, default=0.0, metavar="DEG", help="> 0 tips the face up")
+    one.add_argument("--yaw", type=_finite, default=0.0, metavar="DEG", help="> 0 turns the face to the subject's left")
+    one.add_argument("--pitch", type=_finite, default=0.0, metavar="DEG", help="> 0 tips the face up")
     one.add_argument("--size", type=int, default=1024, metavar="N", help="pixels of the square picture (default: 1024)")
     one.add_argument("-o", "--output", metavar="FILE.png", type=Path, required=True, help="the picture to make")
     one.add_argument("--expression", nargs="+", default=[], metavar="NAME=W", help="ARKit weights, such as jawOpen=0.4")
@@ -261,7 +261,7 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     one.add_argument("--workers", type=_positive, metavar="N", help="processes (default: one per core)")
 
     one = _command(commands, "evaluate", evaluate, "judge methods by subjects whose shape, skin and light are known")
-    text = f"a method, a baseline (mean, mediapipe, canonical, eos) or module:function; may be repeated (default: {DEFAULT})"
+    text = f"a method, a baseline (mean, mediapipe, canonical, eos, truth) or module:function; repeatable (default: {DEFAULT})"
     one.add_argument("--method", action="append", metavar="M", help=text)
     one.add_argument("--data", required=True, metavar="SET", help="the name of a test set, or the folder of one")
     one.add_argument("--size", type=_positive, default=1024, metavar="N", help="of the maps, 512 or more (default: 1024)")
@@ -311,9 +311,18 @@ def _choice(kind: str, given: str, known) -> str:
 
 
 def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError("it is counted from 1")
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 1 on")
+    return int(text)
+
+
+def _finite(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number")
     return number
 
 
@@ -325,22 +334,14 @@ def _check_photos(paths: list[Path]) -> None:
             raise PhotoUnreadable(f"{path} is no file; give a photo")
 
 
-def _check_device(device: str) -> None:
-    if _choice("device", device, ("auto", "cpu", "cuda")) == "cuda":
-        import torch
-
-        if not torch.cuda.is_available():
-            raise InputError("no CUDA device can be used here; give --device cpu or install a CUDA build of torch")
-
-
 def _expression_weights(pairs: list[str]) -> dict[str, float]:
     """ARKit weights of NAME=W pairs."""
     weights = {}
     for pair in pairs:
         name, _, number = pair.partition("=")
         try:
-            weights[name] = float(number)
-        except ValueError:
+            weights[name] = _finite(number)
+        except argparse.ArgumentTypeError:
             raise InputError(f"{pair!r} is no expression; write NAME=W, such as jawOpen=0.4") from None
     if weights:
         from relit.models.head import ARKIT_NAMES

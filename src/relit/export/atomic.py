@@ -122,6 +122,7 @@ def _explained(name: str | os.PathLike):
             errno.EACCES: "permission is missing; choose another folder",
             errno.EPERM: "permission is missing; choose another folder",
             errno.EEXIST: "a part of the path is a file; choose another folder",
+            errno.ENOENT: "the folder above it cannot be made; choose another folder",
             errno.ENOTDIR: "a part of the path is a file; choose another folder",
             errno.ENAMETOOLONG: "the name is too long; choose a shorter one",
         }.get(error.errno, error.strerror or str(error))

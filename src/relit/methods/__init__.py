@@ -10,6 +10,7 @@ METHODS = {
     "classical": "landmarks, statistical skin and light, then the photo's own texture: no trained generator",
 }
 DEFAULT = "avatarme"
+HIGHEST_SEED = 2**31
 
 _MODULES = {"yamaguchi": "yamaguchi2018"}  # where the name of the file differs
 
@@ -27,18 +28,20 @@ def fit_photos(photos, method=DEFAULT, size=(2048, 2048), face=None, device="aut
         method: a name in `METHODS`.
         size: rows and columns of the maps.
         face: which face of each photo, counted from the left from 1; the largest if None.
-        device: "auto", "cpu" or "cuda".
-        seed: of everything random (synthesised detail).
+        device: "auto" or "cpu"; no method computes on "cuda" yet.
+        seed: of everything random (synthesised detail), 0 to 2**31.
         progress: see `relit.progress`.
 
     Returns:
         `relit.types.FitResult`.
 
     Raises:
-        InputError: the method does not exist.
+        InputError: the method does not exist, there is no photo, or seed or device cannot be used.
         NoFaceFound: a photo shows no usable face.
         FitDiverged: an energy became not a number.
     """
     if method not in METHODS:
         raise InputError(f"there is no method {method!r}; choose one of: {', '.join(METHODS)}")
+    if not 0 <= seed <= HIGHEST_SEED:
+        raise InputError(f"the seed must be from 0 to {HIGHEST_SEED}, got {seed}")
     return load_method(method).run(photos, size=size, face=face, device=device, seed=seed, progress=progress or SILENT)

