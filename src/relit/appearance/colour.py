@@ -1,7 +1,11 @@
-"""Colour: the sRGB transfer, luminance, CIELAB and the individual typology angle. Differentiable, any leading shape."""
+"""Colour: the sRGB transfer, luminance, CIELAB and the individual typology angle. Differentiable, any leading shape.
+
+8-bit codes, for networks and files, are rounded.
+"""
 
 import math
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -32,6 +36,16 @@ def srgb_from_linear(linear: Tensor) -> Tensor:
     """
     power = 1.055 * linear.clamp_min(0.0031308) ** (1 / 2.4) - 0.055
     return torch.where(linear <= 0.0031308, linear * 12.92, power)
+
+
+def bytes_from(values: np.ndarray) -> np.ndarray:
+    """uint8 codes of numbers of any shape: 0 to 255 for 0 to 1, clipped outside."""
+    return np.round(255 * np.clip(values, 0, 1)).astype(np.uint8)
+
+
+def srgb_bytes(linear: Tensor) -> np.ndarray:
+    """uint8 sRGB codes of linear light of any shape, clipped as a camera does."""
+    return bytes_from(srgb_from_linear(linear).numpy())
 
 
 def luminance(linear: Tensor) -> Tensor:

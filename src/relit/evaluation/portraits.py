@@ -12,12 +12,11 @@ import resource
 import time
 from pathlib import Path
 
-import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from relit.appearance.colour import linear_from_srgb, srgb_from_linear, typology_angle_deg
+from relit.appearance.colour import linear_from_srgb, srgb_bytes, typology_angle_deg
 from relit.appearance.lighting import load_lighting
 from relit.errors import RelitError
 from relit.evaluation.identity import identity_distance, identity_embedding
@@ -93,19 +92,19 @@ def identity_measures(head: Head, observation: Observation, folder: Path) -> dic
     box = face_square(observation)
     own_camera = cropped(fit.camera, box, (PICTURE_PX, PICTURE_PX))
     own = picture_of(head, own_camera, fit.lighting, fit.expression, fit.gaze_rad) * fit.exposure
-    save(to_8bit(crop(photo, box, PICTURE_PX)), folder / "photo.jpg")
-    save(to_8bit(own), folder / "own.jpg")
+    save(srgb_bytes(crop(photo, box, PICTURE_PX)), folder / "photo.jpg")
+    save(srgb_bytes(own), folder / "own.jpg")
     own_embedding = _embedding(own)
     embeddings = {"photo": truth.tolist(), "own": _listed(own_embedding)}
     new = {}
     for light in LIGHTS:
         lighting = load_lighting(light)
         front = picture_of(head, look_at_face((PICTURE_PX, PICTURE_PX)), lighting)
-        save(to_8bit(front), folder / f"front_{light}.jpg")
+        save(srgb_bytes(front), folder / f"front_{light}.jpg")
         for yaw in YAWS_DEG:
             camera = look_at_face((PICTURE_PX, PICTURE_PX), yaw_rad=math.radians(yaw))
             turned = picture_of(head, camera, lighting, fit.expression)
-            save(to_8bit(turned), folder / f"{light}_{yaw:+d}.jpg")
+            save(srgb_bytes(turned), folder / f"{light}_{yaw:+d}.jpg")
             new[f"{light} {yaw:+d}"] = _distance(truth, _embedding(turned))
     return {
         "identity_own": _distance(truth, own_embedding),
@@ -124,7 +123,7 @@ def close_look(head: Head, observation: Observation, out: Path, size: int = CLOS
     pictures = [crop(observation.photo.linear, box, size), own * fit.exposure]
     camera = look_at_face((size, size), field_m=0.21)
     pictures += [picture_of(head, camera, load_lighting(light)) for light in LIGHTS]
-    save(row([to_8bit(picture) for picture in pictures], size, ["photo", "own light", *LIGHTS]), out)
+    save(row([srgb_bytes(picture) for picture in pictures], size, ["photo", "own light", *LIGHTS]), out)
 
 
 def picture_of(head: Head, camera: Camera, lighting: Lighting, expression=None, gaze_rad=None) -> Float[Tensor, "H W 3"]:
@@ -164,14 +163,9 @@ def crop(linear: Float[Tensor, "H W 3"], box: tuple[float, float, float, float],
     return part[0].permute(1, 2, 0)
 
 
-def to_8bit(linear: Float[Tensor, "H W 3"]) -> np.ndarray:
-    """sRGB-coded 8-bit picture, clipped as a camera would."""
-    return (srgb_from_linear(linear.clamp(0, 1)) * 255).round().byte().numpy()
-
-
 def _embedding(render: Tensor) -> Tensor | None:
     """The identity of a render as a stranger's program would find it: detected and aligned anew; None without a face."""
-    coded = to_8bit(render)
+    coded = srgb_bytes(render)
     faces = detect_faces(coded)
     if not faces:
         return None

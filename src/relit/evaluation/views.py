@@ -7,11 +7,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from relit.appearance.colour import linear_from_srgb
+from relit.appearance.colour import linear_from_srgb, srgb_bytes
 from relit.appearance.lighting import load_lighting, rotate_lighting
 from relit.errors import AssetError
 from relit.evaluation.identity import identity_embedding
-from relit.evaluation.portraits import picture_of, to_8bit
+from relit.evaluation.portraits import picture_of
 from relit.evaluation.testset import TruePhoto, TrueSubject
 from relit.geometry.camera import look_at_face, project, scaled
 from relit.models.head import load_head_model, posed_vertices
@@ -88,7 +88,7 @@ class Look:
 
 def look_at(linear: Tensor) -> Look:
     """A picture as a stranger's program would take it: the face is detected and aligned anew."""
-    coded = to_8bit(linear)
+    coded = srgb_bytes(linear)
     faces = detect_faces(coded)
     if not faces:
         return Look(coded, None, None, False)

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import torch
 
-from relit.appearance.colour import srgb_from_linear
+from relit.appearance.colour import srgb_bytes
 from relit.errors import NoFaceFound
 from relit.models.head import landmark_points, load_head_model
 from relit.models.landmarks import Detection, detect_faces, detect_landmarks
@@ -32,7 +32,7 @@ def observe(photo: Photo, face: int | None = None) -> Observation:
     Raises:
         NoFaceFound: no face, the wanted one does not exist, or it is too small, too blurred or turned too far.
     """
-    rgb8 = (srgb_from_linear(photo.linear).clamp(0, 1) * 255).round().byte().numpy()
+    rgb8 = srgb_bytes(photo.linear)
     chosen, told = _choose(photo.name, detect_faces(rgb8), face)
     landmarks = detect_landmarks(rgb8, chosen)
     points = landmarks.points_px.numpy()
