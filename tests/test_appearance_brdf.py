@@ -10,7 +10,6 @@ from relit.appearance.brdf import (
     environment_reflectance,
     ggx,
     ggx_distribution,
-    lambert,
     schlick_fresnel,
     smith_visibility,
 )
@@ -36,11 +35,6 @@ def reflected(cosine: float, roughness: float, f0: float) -> float:
     full = lambda value: torch.full((len(directions),), value, dtype=torch.float64)  # noqa: E731
     value = ggx(UP.expand_as(directions), directions, towards(cosine).expand_as(directions), full(f0), full(roughness))
     return float((value * directions[:, 2]).sum() * solid_angle)
-
-
-def test_lambert_reflects_its_albedo():
-    directions, solid_angle = hemisphere()
-    assert math.isclose(float((lambert(torch.tensor(0.6)) * directions[:, 2]).sum() * solid_angle), 0.6, rel_tol=1e-4)
 
 
 @pytest.mark.parametrize("roughness", [0.3, 0.5, 0.8, 1.0])

@@ -21,7 +21,7 @@ def folder(tmp_path, monkeypatch):
 
 
 def test_shipped_assets_are_the_recorded_ones():
-    paths = registry.verify_all()
+    paths = {name: registry.asset_path(name) for name in registry.cards()}
     assert {"face_landmarker", "sface", "head", "identity"} <= set(paths)
     for name, card in registry.cards().items():
         assert {"file", "sha256", "bytes", "licence", "sources", "command", "metrics"} <= set(card), name

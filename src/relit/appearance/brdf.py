@@ -1,4 +1,4 @@
-"""Reflection models of skin: Lambert, GGX with Smith masking and Schlick Fresnel, and their hemisphere integrals."""
+"""Reflection of skin's surface: GGX with Smith masking and Schlick Fresnel, and their hemisphere integrals."""
 
 import math
 from functools import cache
@@ -14,11 +14,6 @@ MIN_ROUGHNESS = 0.03  # keeps highlights of point lights finite
 LOBE_ROUGHNESS = (1.2, 0.75)
 NARROW_WEIGHT = 0.25
 TABLE_SIZE = 32
-
-
-def lambert(albedo: Float[Tensor, "*batch C"]) -> Float[Tensor, "*batch C"]:
-    """The diffuse BRDF in 1/sr: albedo / pi."""
-    return albedo / math.pi
 
 
 def schlick_fresnel(f0: Float[Tensor, "*batch"], cosine: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:

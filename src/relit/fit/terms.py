@@ -42,10 +42,3 @@ def identity_term(embedding: Float[Tensor, "D"], target: Float[Tensor, "D"]) -> 
 def gaussian_term(coefficients: Float[Tensor, "*n"]) -> Float[Tensor, ""]:
     """Half the sum of squares: minus the log of a unit Gaussian prior, up to a constant."""
     return 0.5 * (coefficients**2).sum()
-
-
-def smooth_offset_term(
-    offset: Float[Tensor, "V 3"], edges: torch.Tensor, scale_m: float = 2e-4
-) -> Float[Tensor, ""]:
-    """The mean squared difference of vertex offsets across edges, in units of `scale_m`."""
-    return (((offset[edges[:, 0]] - offset[edges[:, 1]]) / scale_m) ** 2).sum(-1).mean()

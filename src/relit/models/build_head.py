@@ -129,7 +129,7 @@ def _ict_population(ict, data: dict, average: np.ndarray, quads: np.ndarray) -> 
     loose = np.clip(np.linalg.norm(data["ict_offset_mm"], axis=1) / 1.0 - 0.5, 0, 1)[: smooth.shape[0]]
     away = cKDTree(landmarks.embed(average[:skin], data)).query(average[:skin])[0]
     loose[:skin] = np.maximum(loose[:skin], 0.6 * np.clip((away - 20) / 20, 0, 1))
-    relax = _relaxation(smooth, quads[data["quad_part"] == 0], skin, loose)
+    relax = _relaxation(quads[data["quad_part"] == 0], skin, loose)
     neutral = control(carry(ict.neutral) + data["ict_offset_mm"])
     modes = np.stack([relax(control(carry(mode))) for mode in ict.identity])
     scale, rotation, shift = similarity(average[:skin], neutral, np.ones(skin))
@@ -145,7 +145,7 @@ def _ict_population(ict, data: dict, average: np.ndarray, quads: np.ndarray) -> 
     return Population(mean, np.stack([np.concatenate([mode, extend(mode)]) for mode in modes])), scanned
 
 
-def _relaxation(smooth, quads: np.ndarray, count: int, loose: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
+def _relaxation(quads: np.ndarray, count: int, loose: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
     """A function that replaces displacements at loosely registered vertices by those of their surroundings."""
     amount = loose[:count]
     for _ in range(2):  # reach one ring further

@@ -285,7 +285,7 @@ def _relative(points: torch.Tensor, low: torch.Tensor, high: torch.Tensor) -> to
     return (points - low) / (high - low)
 
 
-def _teeth(points: torch.Tensor, rooted: torch.Tensor) -> torch.Tensor:
+def _teeth(rooted: torch.Tensor) -> torch.Tensor:
     """Ivory: (N, 3) for `rooted` (N,) 1 at the gum, where it is yellower and darker, 0 at the cutting edge."""
     return torch.tensor([0.64, 0.56, 0.44]) * (1 - rooted[:, None] * torch.tensor([0.18, 0.28, 0.42]))
 
@@ -303,8 +303,8 @@ def _mouth(points: torch.Tensor, low: torch.Tensor, high: torch.Tensor) -> torch
 _FLESH = {
     "mouth": _mouth,
     "eye_sockets": lambda points, low, high: torch.tensor([0.36, 0.16, 0.13]).expand(len(points), 3),
-    "upper_teeth": lambda points, low, high: _teeth(points, _relative(points, low, high)[:, 1]),
-    "lower_teeth": lambda points, low, high: _teeth(points, 1 - _relative(points, low, high)[:, 1]),
+    "upper_teeth": lambda points, low, high: _teeth(_relative(points, low, high)[:, 1]),
+    "lower_teeth": lambda points, low, high: _teeth(1 - _relative(points, low, high)[:, 1]),
     "tongue": _tongue,
 }
 

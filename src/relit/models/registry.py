@@ -63,11 +63,6 @@ def load_tensors(name: str) -> dict:
     return load_file(asset_path(name))
 
 
-def verify_all() -> dict[str, Path]:
-    """The paths of all assets, each verified; raises like `asset_path`."""
-    return {name: asset_path(name) for name in cards()}
-
-
 @lru_cache(maxsize=64)
 def _sha256(path: Path, mtime_ns: int, size: int) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()

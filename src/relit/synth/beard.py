@@ -20,7 +20,7 @@ _CARDS = {"full": 3600, "goatee": 1500, "moustache": 700}
 _STEPS = 4  # points along a card
 _WIDTH_MM = (2.4, 4.2)
 _TEXTURE, _TUFTS, _STRANDS = (96, 256), 8, 11  # texels, tufts side by side, strands of each
-_NOSE_FOOT, _UPPER_LIP, _LOWER_LIP = 2, 0, 17  # landmarks
+_UPPER_LIP, _LOWER_LIP = 0, 17  # landmarks
 _EVERY = 3  # card of which the shadow is taken
 
 

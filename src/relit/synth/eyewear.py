@@ -6,7 +6,7 @@ from relit.synth.solids import Prop, ball, curve, joined, prop, sheet_triangles,
 from relit.synth.subject import Subject
 from relit.synth.wearer import Wearer
 
-_EYES, _BRIDGE = ((33, 133), (362, 263)), 168  # corners of the right and the left eye, and the root of the nose
+_EYES = ((33, 133), (362, 263))  # landmarks: corners of the right and the left eye
 _EAR = np.array([(0.0795, 0.034, -0.004), (0.0775, 0.024, -0.024), (0.0755, 0.006, -0.031), (0.0735, -0.009, -0.0325)])
 _VERTEX_M = 0.0145  # from the eye's corner plane to the lens: 12 mm from the cornea
 _GAP_M, _STEPS = 0.0012, 72
@@ -73,7 +73,7 @@ def glasses(wearer: Wearer, subject: Subject, rng: np.random.Generator) -> tuple
         kept = rim[: _STEPS // 2 + 1] if half else rim
         solids.append(tube(kept, radii, z, closed=not half, square=2.0 if metal else 3.5))
         hinge = on_front(np.array([width * size * (1 + 0.5 * taper) * 0.99]), np.array([0.55 * height * size]), side)[0] + shift
-        solids.append(_temple(wearer, hinge, side, metal, z))
+        solids.append(_temple(wearer, hinge, side, metal))
     if metal or half:
         solids += [_pad(wearer, inner, middle, side, (x, y, z)) for side in (-1, 1)]
     lenses = [_lens(lambda a, b, s=side: on_front(a, b, s) + shift, out, up, side) for side in (-1, 1)]
@@ -106,7 +106,7 @@ def _forward(wearer: Wearer, points: np.ndarray, ahead: np.ndarray, gap: float) 
     return float(np.max(far - depth[inside] + gap, initial=-0.02))
 
 
-def _temple(wearer: Wearer, hinge: np.ndarray, side: int, metal: bool, z: np.ndarray):
+def _temple(wearer: Wearer, hinge: np.ndarray, side: int, metal: bool):
     """The arm from the rim over the ear's root and down behind it."""
     ear = wearer.carried(_EAR * [side, 1, 1])
     corner = hinge + [side * 0.004, 0, -0.002]

@@ -54,7 +54,7 @@ def smoothstep(low: float, high: float, x: np.ndarray) -> np.ndarray:
     return t * t * (3 - 2 * t)
 
 
-def scattered(here: Layout, weight: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
+def scattered(weight: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
     """(count, 2) row and column of random texels, drawn in proportion to a weight (S, S)."""
     cumulative = np.cumsum(weight, dtype=np.float64)
     picked = np.searchsorted(cumulative, rng.random(count) * cumulative[-1])

@@ -143,12 +143,12 @@ def _add_spots(melanin, blood, subject: Subject, here: Layout, fine, seed: int, 
         blots = noise(here, 13.0, seed + 13) + 0.22 * noise(here, 4.0, seed + 14, where)
         melanin += 0.6 * where * smoothstep(1.6 - 0.5 * marks.age_spots, 2.9 - 0.5 * marks.age_spots, blots)
     deepest = max(_MOLE_LOG_MELANIN - _log_melanin(subject), 0.4)
-    for at in scattered(here, plain, marks.moles, rng):
+    for at in scattered(plain, marks.moles, rng):
         radius = float(np.clip(rng.lognormal(-0.35, 0.55), 0.3, 3.0))
         depth = deepest * rng.uniform(0.35, 0.9) * min(1.0, 0.5 + radius / 2)
         add_spot(melanin, here, at, radius, rng.uniform(0.3, 0.7), depth, rng.normal(0, 0.06, 3))
     oily = plain * np.clip(masks["chin"] + masks["forehead"] + masks["nose"] + 0.6 * masks["cheeks"], 0, 1)
-    for at in scattered(here, oily, marks.blemishes, rng):
+    for at in scattered(oily, marks.blemishes, rng):
         radius, strength = rng.uniform(0.7, 2.2), rng.uniform(0.3, 0.9) * (1 - 0.7 * marks.makeup)
         add_spot(blood, here, at, radius, 0.9, strength, rng.normal(0, 0.1, 3))
         add_spot(melanin, here, at, 1.4 * radius, 0.9, 0.25 * strength, rng.normal(0, 0.1, 3))

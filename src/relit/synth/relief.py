@@ -188,9 +188,9 @@ def _bumps(subject: Subject, here: Layout) -> np.ndarray:
     """(S, S) raised moles and blemishes' kin, sunken or raised scars."""
     rng, relief = subject.rng(32), np.zeros((here.size, here.size), np.float32)
     plain = here.bare("lips", "brows", "nostrils", "eyelids")
-    for at in scattered(here, plain, subject.marks.blemishes, rng):
+    for at in scattered(plain, subject.marks.blemishes, rng):
         add_spot(relief, here, at, rng.uniform(0.6, 1.8), 0.9, rng.uniform(0.05, 0.22), rng.normal(0, 0.08, 3))
-    for at in scattered(here, plain, subject.marks.scars, rng):
+    for at in scattered(plain, subject.marks.scars, rng):
         angle, length = rng.uniform(0, np.pi), rng.uniform(5, 25)
         r = np.linspace(-0.5, 0.5, 7) * length
         mm = 1 / (here.size * np.array(here.texel_mm))

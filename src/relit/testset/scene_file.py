@@ -92,7 +92,7 @@ def scene_arrays(
     """Everything `render_cycles.py` reads. The maps are those of the bare subject; it is dressed here."""
     model, subject = load_head_model(), take.subject
     worn_maps, _ = dressed(maps, subject.rng(GARMENT_PURPOSE))
-    fine, quads, uv, part = _tessellated(model, posed.vertices)
+    fine, quads, uv, part = _tessellated(posed.vertices)
     camera = camera_of(take.shot, (512, 512))
     pale = float(np.clip((subject.ita_deg + 60) / 120, 0, 1))
     points = [lamp for lamp in take.scene.lamps if lamp.radius_rad <= POINT_RAD]
@@ -156,7 +156,7 @@ def _finer() -> tuple:
     return matrix, quads, uv, part
 
 
-def _tessellated(model: HeadModel, vertices: Tensor) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+def _tessellated(vertices: Tensor) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Vertices, quads, UV of the corners and part of each quad, each quad of the model split in four."""
     matrix, quads, uv, part = _finer()
     return (matrix @ vertices.numpy()).astype(np.float32), quads, uv.astype(np.float32), part

@@ -85,7 +85,7 @@ def fine_arrays(arrays: dict, data: dict, loops: list[np.ndarray], lips: list[np
     triangles = fine[part == 0][:, [0, 1, 2, 0, 2, 3]].reshape(-1, 3)
     anchor = embed(control, data)
     rings = [eyes.rings_around(quads[arrays["quad_part"] == 0], loop, 4, len(control)) for loop in loops]
-    lash_lines = [_lash_line(quads[arrays["quad_part"] == 0], ring, points) for ring in rings]
+    lash_lines = [_lash_line(ring, points) for ring in rings]
     upper = list(UPPER_LID)
     anchor[upper] = [points_at(lash_lines[int(anchor[i, 0] < 0)], anchor[i, 0]) for i in upper]
     face, share = closest_on_mesh(anchor, points, triangles)
@@ -121,7 +121,7 @@ def points_at(path: np.ndarray, x: float) -> np.ndarray:
     return np.array([np.interp(x, path[:, 0], path[:, axis]) for axis in range(3)])
 
 
-def _lash_line(quads: np.ndarray, rings: np.ndarray, points: np.ndarray) -> np.ndarray:
+def _lash_line(rings: np.ndarray, points: np.ndarray) -> np.ndarray:
     """[n, 3] the outer edge of the upper lid's margin, from smaller to larger x."""
     points = points[: len(rings)]
     middle = points[rings == 0].mean(0)
