@@ -11,7 +11,7 @@ import json
 import time
 from pathlib import Path
 
-from relit.evaluation.portraits import peak_rss_gb
+from relit.evaluation.memory import peak_memory_gb
 from relit.methods import fit_photos
 from relit.observe.photo import load_photo
 
@@ -45,7 +45,7 @@ def main() -> None:
     photo = given.photo or portrait()
     runs = [timed(photo, given.size) for _ in range(given.runs)]
     cold, warm = runs[0], runs[-1]
-    result = {"photo": photo.name, "size": given.size, "cold": cold, "warm": warm, "peak_rss_gb": peak_rss_gb()}
+    result = {"photo": photo.name, "size": given.size, "cold": cold, "warm": warm, "peak_rss_gb": peak_memory_gb()}
     if given.json:
         print(json.dumps(result))
         return

@@ -22,6 +22,7 @@ from relit.errors import AssetError, InputError, RelitError
 from relit.evaluation.case import Case
 from relit.evaluation.contenders import Answer, Contender, contender, true_answer
 from relit.evaluation.evidence import embeddings, keep_evidence
+from relit.evaluation.memory import forget_peak_memory, peak_memory_gb
 from relit.evaluation.metrics import METRICS
 from relit.evaluation.metrics.tone import true_ita_deg
 from relit.evaluation.reference import Reference
@@ -249,25 +250,6 @@ def timed(method: Contender, photos: list, size: tuple[int, int]) -> tuple[Answe
     seconds = {**stages, "total": max(elapsed, sum(stages.values()))}  # stages shared with an earlier method count, too
     cost = {"seconds": {name: round(value, 3) for name, value in seconds.items()}, "peak_gb": round(peak_memory_gb(), 3)}
     return answer, cost
-
-
-def forget_peak_memory() -> None:
-    """Starts the peak anew where the system allows it (Linux)."""
-    try:
-        Path("/proc/self/clear_refs").write_text("5")
-    except OSError:
-        pass
-
-
-def peak_memory_gb() -> float:
-    """The largest resident memory since `forget_peak_memory`, or of the whole process where that did nothing."""
-    try:
-        status = Path("/proc/self/status").read_text()
-        return int(status.split("VmHWM:")[1].split()[0]) * 1024 / 1e9
-    except (OSError, IndexError):
-        import resource
-
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
 
 
 @lru_cache(maxsize=2)

@@ -8,7 +8,6 @@ writes FOLDER/avatar, the pictures to judge by, and last of all FOLDER/record.js
 import argparse
 import json
 import math
-import resource
 import time
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from relit.appearance.lighting import load_lighting
 from relit.errors import RelitError
 from relit.evaluation.identity import identity_distance, identity_embedding
 from relit.evaluation.landmarks import landmark_residual, worst_landmarks
+from relit.evaluation.memory import peak_memory_gb
 from relit.evaluation.sheets import row, save
 from relit.export.avatar import load_avatar, write_avatar
 from relit.geometry.camera import cropped, look_at_face
@@ -75,7 +75,7 @@ def _fit(photo_path: Path, folder: Path, size: tuple[int, int]) -> None:
     start = time.perf_counter()
     result = fit_photos([load_photo(photo_path)], size=size)
     seconds = {**result.seconds, "total": time.perf_counter() - start}
-    cost = {"size": list(size), "seconds": seconds, "peak_rss_gb": peak_rss_gb()}
+    cost = {"size": list(size), "seconds": seconds, "peak_rss_gb": peak_memory_gb()}
     write_avatar(result.head, result.observations, folder / "avatar", result.seconds, force=True)
     (folder / "fit.json").write_text(json.dumps(cost))
 
@@ -180,11 +180,6 @@ def _distance(truth: Tensor, found: Tensor | None) -> float:
 
 def _listed(embedding: Tensor | None) -> list[float] | None:
     return None if embedding is None else embedding.tolist()
-
-
-def peak_rss_gb() -> float:
-    """The largest resident memory of this process so far, in 10^9 bytes."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
 
 
 def main() -> None:

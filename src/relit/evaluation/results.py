@@ -191,7 +191,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", default=[], help="measure portraits whose name contains one of these words")
     parser.add_argument("--shapes", type=int, default=COUNT, help="how many known shapes")
     parser.add_argument("--size", type=int, default=2048)
-    parser.add_argument("--jobs", type=int, default=max(1, len(os.sched_getaffinity(0)) // 2), help="processes side by side")
+    parser.add_argument("--jobs", type=int, default=max(1, (os.cpu_count() or 1) // 2), help="processes side by side")
     parser.add_argument("--judge", nargs="*", default=JUDGED, metavar="M", help="methods for the sets with known truth")
     parser.add_argument("--limit", type=int, default=None, help="photos of each set with known truth")
     parser.add_argument("--node-modules", type=Path, default=None, help="folder that holds gltf-validator")
