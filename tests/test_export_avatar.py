@@ -127,6 +127,8 @@ def test_obj_keeps_quads_and_every_position(written):
         assert np.allclose(uv[face[:, 1]], model.uv.numpy()[render] * [1, -1] + [0, 1], atol=1e-6)
     materials = set(re.findall(r"^newmtl (.*)$", (folder / "head.mtl").read_text(), re.M))
     assert materials == set(MATERIALS) == {line.split()[1] for line in lines if line.startswith("usemtl")}
+    factors = re.findall(r"^K[ds] (.*)$", (folder / "head.mtl").read_text(), re.M)
+    assert set(factors) == {"1 1 1"}  # the maps say everything
 
 
 def test_glb_holds_the_head_in_metres_with_named_morphs(written):

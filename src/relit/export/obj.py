@@ -10,10 +10,11 @@ from relit.models.head import PARTS, HeadModel
 from relit.types import Head
 
 FACE = "f {}/{}/{} {}/{}/{} {}/{}/{} {}/{}/{}"
+# Ks is multiplied with map_Ks, which holds F0 itself. Pm, map_Pr and norm are the usual PBR extension of MTL.
 MTL = """newmtl {name}
 Kd 1 1 1
-Ks 0.04 0.04 0.04
-Ni 1.5
+Ks 1 1 1
+Pm 0
 illum 2
 map_Kd maps/diffuse_albedo.png
 map_Ks maps/specular_albedo.png
