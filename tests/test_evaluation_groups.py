@@ -8,7 +8,7 @@ import pytest
 from relit.evaluation.groups import Pairs, circumstances, equal_error_rate, fairness, pairs_of, portrait_pairs
 from relit.evaluation.plots import bars, histogram, on_mean_head
 from relit.evaluation.summary import printed, summarise
-from relit.evaluation.truth_report import in_common
+from relit.evaluation.truth_report import Judged, in_common, three_photos
 from relit.models.head import load_head_model
 
 
@@ -84,6 +84,15 @@ def test_methods_are_compared_on_photos_that_all_solved():
     first, second = [record("s00_a", 0, 1), record("s01_a", 0, 2)], [record("s00_a", 0, 3), failed, record("s02_a", 0, 4)]
     common = in_common({"m": first, "n": second})
     assert [[r["key"] for r in own] for own in common.values()] == [["s00_a"], ["s00_a"]]
+
+
+def test_three_photos_are_compared_with_the_mean_of_the_same_persons_single_ones(tmp_path):
+    single = [record("s00_a", 0, 4), record("s00_b", 0, 8), record("s01_a", 0, 1), record("s02_a", 0, 50)]
+    judged = lambda records: Judged({"classical": records}, tmp_path, len(records))  # noqa: E731
+    text = "".join(three_photos(judged(single), judged([record("s00_abc", 0, 2), record("s01_abc", 0, 0)])))
+    # (6 + 1) / 2 degrees alone and (2 + 0) / 2 together; the third person has no group
+    assert "| classical | 2 | skin tone (ITA) | degrees ↓ | 3.50 | 1.00 |" in text
+    assert three_photos(judged(single), None) == []
 
 
 def test_plots_show_something():

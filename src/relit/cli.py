@@ -152,13 +152,14 @@ def evaluate(options: argparse.Namespace) -> None:
     """`relit evaluate`: methods over a test set, a JSON line per photo, and a table."""
     from relit.evaluation.testset import open_testset
 
-    out = options.output or Path("results") / "evaluate" / open_testset(options.data).name
+    data = open_testset(options.data).name
     photos = int(_choice("number of photos", options.photos, ("1", "3")))
-    from relit.evaluation.harness import Plan
+    from relit.evaluation.harness import Plan, default_folder
     from relit.evaluation.harness import evaluate as run
     from relit.evaluation.summary import printed, summarise, write_summary
     from relit.progress import shown_progress
 
+    out = options.output or default_folder(Path("results"), data, photos)
     plan = Plan(options.data, out, options.size, options.limit, photos, options.jobs)
     try:
         with shown_progress(options.json) as progress:

@@ -67,6 +67,11 @@ class Plan:
     jobs: int = 1  # processes
 
 
+def default_folder(results: Path, data: str, photos: int) -> Path:
+    """Where the records of a set are kept; those of three photos at once apart."""
+    return results / "evaluate" / (data if photos == 1 else f"{data}_three")
+
+
 def evaluate(methods: list[str], plan: Plan, progress: Progress = SILENT) -> dict[str, list[dict]]:
     """The records of every method over a set, in the set's order; what is already in `plan.out` is not measured again.
 

@@ -20,7 +20,7 @@ from PIL import Image
 from relit.errors import AssetMissing, InputError
 from relit.evaluation.contenders import contender
 from relit.evaluation.groups import equal_error_rate, portrait_pairs
-from relit.evaluation.harness import Plan, evaluate, items_of
+from relit.evaluation.harness import Plan, default_folder, evaluate, items_of
 from relit.evaluation.plots import histogram
 from relit.evaluation.portraits import LIGHTS, YAWS_DEG, close_look
 from relit.evaluation.report import results_page
@@ -30,6 +30,7 @@ from relit.evaluation.testset import open_testset
 from relit.evaluation.truth import COUNT
 from relit.evaluation.truth_report import Judged, truth_section
 from relit.export.avatar import load_avatar
+from relit.methods import METHODS
 from relit.observe.observe import observe
 from relit.observe.photo import load_photo
 
@@ -153,8 +154,11 @@ def likeness(records: list[dict], docs: Path) -> str:
     )
 
 
-def judged(name: str, methods: list[str], out: Path, limit: int | None, jobs: int) -> Judged | None:
-    """What `relit evaluate` finds on a set, resumed in OUT/evaluate/NAME; None where the set is not there.
+def judged(name: str, methods: list[str], out: Path, limit: int | None, jobs: int, photos: int = 1) -> Judged | None:
+    """What `relit evaluate` finds on a set, resumed in OUT/evaluate; None where the set is not there.
+
+    Args:
+        photos: of a person at once, 1 or 3.
 
     Methods whose packages are not installed are named as absent.
     """
@@ -162,15 +166,15 @@ def judged(name: str, methods: list[str], out: Path, limit: int | None, jobs: in
         data = open_testset(name)
     except InputError:
         return None
-    folder, here, absent = out / "evaluate" / name, [], []
+    folder, here, absent = default_folder(out, name, photos), [], []
     for method in methods:
         try:
             contender(method)
             here.append(method)
         except AssetMissing as missing:
             absent.append(str(missing))
-    records = evaluate(here, Plan(name, folder, limit=limit, jobs=jobs))
-    return Judged(records, folder, len(items_of(data, 1)), tuple(absent))
+    records = evaluate(here, Plan(name, folder, limit=limit, photos=photos, jobs=jobs))
+    return Judged(records, folder, len(items_of(data, photos)), tuple(absent))
 
 
 def _bench(name: str, out: Path) -> dict:
@@ -210,7 +214,9 @@ def main() -> None:
         write_close_looks(photos, good, given.out, given.docs)
     costs = {name: _bench(name, given.out) for name in ("fit", "render")}
     page = results_page(records, shapes, issues, costs, likeness(good, given.docs) if good else "")
-    sets = [judged(name, list(given.judge), given.out, given.limit, given.jobs) for name in ("independent", "texture_swap")]
+    with_maps = [method for method in given.judge if method in METHODS]
+    parts = ("independent", list(given.judge), 1), ("independent", with_maps, 3), ("texture_swap", list(given.judge), 1)
+    sets = [judged(name, methods, given.out, given.limit, given.jobs, photos) for name, methods, photos in parts]
     page = "\n".join([page, *truth_section(*sets, given.docs)])
     given.docs.mkdir(parents=True, exist_ok=True)
     (given.docs / "results.md").write_text(page, encoding="utf-8")

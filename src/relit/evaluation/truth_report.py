@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import median
+from statistics import mean, median
 
 import numpy as np
 
@@ -11,7 +11,7 @@ from relit.evaluation.groups import circumstances, equal_error_rate, pairs_of
 from relit.evaluation.plots import bars, histogram, on_mean_head
 from relit.evaluation.report import TYPOLOGY, table
 from relit.evaluation.sheets import save, stack
-from relit.evaluation.summary import summarise, unit_of
+from relit.evaluation.summary import flat, summarise, unit_of
 from relit.evaluation.views import RELIGHTS
 
 SHOWN = 8  # rows of the contact sheet, half of them the worst
@@ -57,6 +57,8 @@ SWAP = {
     "target": "soft-light photo, source's maps (target)",
     "own": "soft-light photo, own maps",
 }
+# What three photos of a person are to do better than one.
+OF_THREE = ("now.median", "now.mean", "albedo_psnr.whole", "ita_error.absolute", "relit_psnr.mean", "identity_dlib.new_light")
 
 
 @dataclass(frozen=True)
@@ -69,8 +71,12 @@ class Judged:
     absent: tuple[str, ...] = ()  # methods that could not be run, and why
 
 
-def truth_section(independent: Judged | None, swap: Judged | None, docs: Path) -> list[str]:
-    """The section's paragraphs; its pictures go to docs/pictures."""
+def truth_section(independent: Judged | None, three: Judged | None, swap: Judged | None, docs: Path) -> list[str]:
+    """The section's paragraphs; its pictures go to docs/pictures.
+
+    Args:
+        three: on the same set, three photos of a person at once.
+    """
     parts = ["## On the path-traced set\n"]
     if independent is None:
         return [*parts, "The set `testsets/independent` is not here, so nothing was measured on it.\n"]
@@ -91,7 +97,7 @@ def truth_section(independent: Judged | None, swap: Judged | None, docs: Path) -
         *_unfinished(independent),
     ]
     parts += _circumstances(independent.records) + _verification(independent, docs) + _tones(summary, docs)
-    parts += _swap(swap) + _pictures(independent, docs) + _costs(independent.records)
+    parts += three_photos(independent, three) + _swap(swap) + _pictures(independent, docs) + _costs(independent.records)
     parts += [
         "Read with care: the subjects come from relit's own generator, whose tone and detail models the methods share in part; "
         "their shapes are the head model's plus a deviation that it cannot express. Real portraits, above, judge what this set "
@@ -194,6 +200,30 @@ def _tones(summary: dict[str, dict], docs: Path) -> list[str]:
         "By true skin type; a positive signed error means that skin comes out too light.\n",
         table(head, rows),
         f"How unequal: {spreads}.\n",
+    ]
+
+
+def three_photos(single: Judged, three: Judged | None) -> list[str]:
+    """A paragraph and a table: three photos of a person at once beside each of them alone, over the same people."""
+    rows = []
+    for method, groups in (three.records if three else {}).items():
+        together = {record["subject"]: flat(record) for record in groups if "failure" not in record}
+        alone: dict[str, list[dict]] = {}
+        for record in single.records.get(method, ()):
+            if record["subject"] in together and "failure" not in record:
+                alone.setdefault(record["subject"], []).append(flat(record))
+        shared = sorted(alone)
+        for name in OF_THREE if shared else ():
+            if any(together[subject].get(name) is None for subject in shared):
+                continue
+            one = mean([mean([photo[name] for photo in alone[subject]]) for subject in shared])
+            all_three = mean([together[subject][name] for subject in shared])
+            rows.append([method, len(shared), FIGURES[name], unit_of(name), _digits(one), _digits(all_three)])
+    if not rows:
+        return []
+    return [
+        "**Three photos at once** beside each of them alone, mean over the same people:\n",
+        table(["method", "people", "figure", "unit", "one photo", "three photos"], rows),
     ]
 
 
