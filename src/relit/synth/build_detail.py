@@ -101,7 +101,7 @@ def main() -> None:
     registry.record(
         "skin_detail",
         "skin_detail.safetensors",
-        licence="CC0-1.0 AND CC-BY",
+        licence="CC0-1.0 AND CC-BY AND CC-BY-3.0",
         sources=[
             "MakeHuman skins and base mesh (CC0: MakeHuman core, community assets)",
             '"Reom" by ComplexAce (mesh) and Hope (textures), via CharMorph (CC-BY)',
