@@ -18,17 +18,17 @@ import torch
 from relit.synth.sample import Order
 from relit.synth.writer import read_dataset, write_dataset
 from relit.train.arrays import write_arrays
-from relit.train.delight import Pairs, augmented
+from relit.train.delight import Pairs, spoiled
 from relit.train.pairs import record_of
 
 
 def arrays_per_second(folder: Path, batch: int, split: str, batches: int = 20) -> float:
     """Augmented pairs per second of one process."""
     pairs, generator = Pairs(folder, split, torch.device("cpu")), np.random.default_rng(0)
-    augmented(pairs.random(batch, generator), torch.Generator().manual_seed(0))
+    spoiled(pairs.random(batch, generator), torch.Generator().manual_seed(0))
     start = time.perf_counter()
     for step in range(batches):
-        augmented(pairs.random(batch, generator), torch.Generator().manual_seed(step))
+        spoiled(pairs.random(batch, generator), torch.Generator().manual_seed(step))
     return batches * batch / (time.perf_counter() - start)
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 import relit
-from relit.appearance.colour import bytes_from, srgb_from_linear
+from relit.appearance.colour import as_bytes, srgb_from_linear
 from relit.export.images import jpeg
 from relit.geometry.camera import look_at_face
 from relit.observe.observe import observe
@@ -36,10 +36,10 @@ def cells(photo_path: str, avatar: str) -> list[np.ndarray]:
     maps = head.maps
     shown = [srgb_from_linear(maps.diffuse_albedo), grey(maps.specular_albedo / 0.06), grey(maps.roughness)]
     shown += [0.5 + 0.5 * maps.specular_normal]
-    found = [face_of(relit.load_photo(photo_path))] + [bytes_from(cropped(texture.numpy())) for texture in shown]
+    found = [face_of(relit.load_photo(photo_path))] + [as_bytes(cropped(texture.numpy())) for texture in shown]
     for light, yaw in LIGHTS:
         rgba = relit.render_head(head, look_at_face((SIDE, SIDE), 1.0, 0.25, yaw, 0.0), relit.load_lighting(light))
-        found.append(bytes_from(srgb_from_linear(rgba[..., :3] + 0.18 * (1 - rgba[..., 3:])).numpy()))
+        found.append(as_bytes(srgb_from_linear(rgba[..., :3] + 0.18 * (1 - rgba[..., 3:])).numpy()))
     return found
 
 
@@ -57,7 +57,8 @@ def face_of(photo) -> np.ndarray:
     half = 0.62 * max(right - left, bottom - top)
     low = np.array([(top + bottom) / 2 - half, (left + right) / 2 - half]).clip(0).astype(int)
     picture = srgb_from_linear(photo.linear).numpy()[low[0] : low[0] + int(2 * half), low[1] : low[1] + int(2 * half)]
-    return bytes_from(cv2.resize(picture, (SIDE, SIDE), interpolation=cv2.INTER_AREA))
+    return as_bytes(cv2.resize(picture, (SIDE, SIDE), interpolation=cv2.INTER_AREA))
 
 
-main()
+if __name__ == "__main__":
+    main()

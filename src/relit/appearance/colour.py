@@ -38,14 +38,14 @@ def srgb_from_linear(linear: Tensor) -> Tensor:
     return torch.where(linear <= 0.0031308, linear * 12.92, power)
 
 
-def bytes_from(values: np.ndarray) -> np.ndarray:
+def as_bytes(values: np.ndarray) -> np.ndarray:
     """uint8 codes of numbers of any shape: 0 to 255 for 0 to 1, clipped outside."""
     return np.round(255 * np.clip(values, 0, 1)).astype(np.uint8)
 
 
 def srgb_bytes(linear: Tensor) -> np.ndarray:
     """uint8 sRGB codes of linear light of any shape, clipped as a camera does."""
-    return bytes_from(srgb_from_linear(linear).numpy())
+    return as_bytes(srgb_from_linear(linear).numpy())
 
 
 def luminance(linear: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import torch
 
-from relit.appearance.colour import bytes_from, srgb_from_linear
+from relit.appearance.colour import as_bytes, srgb_from_linear
 from relit.geometry.camera import camera_centre, look_at_face
 from relit.geometry.transforms import rigid, rotation_from_vector
 from relit.types import Camera
@@ -115,7 +115,7 @@ def developed(linear: np.ndarray, shot: Shot, rng: np.random.Generator) -> np.nd
         coded = cv2.resize(cv2.resize(coded, small, interpolation=cv2.INTER_AREA), (width, height))
     if shot.sharpening:
         coded = coded + shot.sharpening * (coded - cv2.GaussianBlur(coded, (0, 0), 1.0))
-    return bytes_from(coded)
+    return as_bytes(coded)
 
 
 def _tone_curve(contrast: float) -> np.ndarray:

@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import torch
 
-from relit.appearance.colour import bytes_from, srgb_bytes
+from relit.appearance.colour import as_bytes, srgb_bytes
 from relit.errors import InputError
 from relit.models.head import PARTS, landmark_points, load_head_model
 from relit.models.regions import REGIONS
@@ -126,8 +126,8 @@ def _uv_files(lit: LitTexture, picture: np.ndarray) -> dict[str, bytes]:
     position = np.round(position).clip(1, 65535 // _POSITION_STEP).astype(np.uint16) * np.uint16(_POSITION_STEP) * inside
     return {
         "lit.png": encode_png(picture),
-        "visible.png": encode_png(bytes_from(lit.visible)),
-        "object_normal.png": encode_png(bytes_from(0.5 + 0.5 * lit.normal)),
+        "visible.png": encode_png(as_bytes(lit.visible)),
+        "object_normal.png": encode_png(as_bytes(0.5 + 0.5 * lit.normal)),
         "position.png": encode_png(position),
     }
 
@@ -140,12 +140,12 @@ def _photo_files(photo: Photograph, shot: Shot) -> dict[str, bytes]:
         "photo.jpg": jpeg.tobytes(),
         "mask.png": encode_png(photo.part),
         "region.png": encode_png(photo.region),
-        "coverage.png": encode_png(bytes_from(photo.coverage)),
-        "hair.png": encode_png(bytes_from(photo.hair)),
-        "occluder.png": encode_png(bytes_from(photo.occluder)),
+        "coverage.png": encode_png(as_bytes(photo.coverage)),
+        "hair.png": encode_png(as_bytes(photo.hair)),
+        "occluder.png": encode_png(as_bytes(photo.occluder)),
         "uv.png": encode_png(np.round(uv.clip(0, 1) * 65535).astype(np.uint16)),
         "depth.png": encode_png(np.round(depth.clip(0, 65535)).astype(np.uint16)),
-        "normal.png": encode_png(bytes_from(0.5 + 0.5 * photo.normal)),
+        "normal.png": encode_png(as_bytes(0.5 + 0.5 * photo.normal)),
         "image_albedo.png": encode_png(srgb_bytes(torch.from_numpy(photo.albedo))),
     }
 
@@ -161,12 +161,12 @@ def _map_files(maps: ReflectanceMaps, size: int) -> dict[str, bytes]:
     micron = np.round(at_size(maps.displacement_mm) * 1000 + MICRON_ZERO).clip(0, 65535)
     return {
         "albedo.png": encode_png(srgb_bytes(torch.from_numpy(at_size(maps.diffuse_albedo)))),
-        "specular.png": encode_png(bytes_from(at_size(maps.specular_albedo) / F0_SCALE)),
-        "roughness.png": encode_png(bytes_from(at_size(maps.roughness))),
-        "diffuse_normal.png": encode_png(bytes_from(0.5 + 0.5 * normal_at_size(maps.diffuse_normal))),
-        "specular_normal.png": encode_png(bytes_from(0.5 + 0.5 * normal_at_size(maps.specular_normal))),
+        "specular.png": encode_png(as_bytes(at_size(maps.specular_albedo) / F0_SCALE)),
+        "roughness.png": encode_png(as_bytes(at_size(maps.roughness))),
+        "diffuse_normal.png": encode_png(as_bytes(0.5 + 0.5 * normal_at_size(maps.diffuse_normal))),
+        "specular_normal.png": encode_png(as_bytes(0.5 + 0.5 * normal_at_size(maps.specular_normal))),
         "displacement.png": encode_png(micron.astype(np.uint16)),
-        "occlusion.png": encode_png(bytes_from(at_size(maps.occlusion))),
+        "occlusion.png": encode_png(as_bytes(at_size(maps.occlusion))),
     }
 
 

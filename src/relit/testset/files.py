@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import torch
 
-from relit.appearance.colour import bytes_from, srgb_bytes
+from relit.appearance.colour import as_bytes, srgb_bytes
 from relit.appearance.lighting import LUMINANCE
 from relit.geometry.camera import project
 from relit.models.head import PARTS, landmark_points, load_head_model
@@ -64,10 +64,10 @@ def subject_files(take: Take, maps: ReflectanceMaps, neutral: torch.Tensor) -> d
     return {
         "json": _json({"subject": record_of(take.subject)}),
         "albedo.webp": _webp(srgb_bytes(torch.from_numpy(albedo)), 92),
-        "specular.webp": _webp(bytes_from(at_size(maps.specular_albedo) / F0_SCALE), 80),
-        "roughness.webp": _webp(bytes_from(at_size(maps.roughness)), 85),
-        "diffuse_normal.webp": _webp(bytes_from(0.5 + 0.5 * at_size(maps.diffuse_normal)), 95),
-        "specular_normal.webp": _webp(bytes_from(0.5 + 0.5 * at_size(maps.specular_normal)), 95),
+        "specular.webp": _webp(as_bytes(at_size(maps.specular_albedo) / F0_SCALE), 80),
+        "roughness.webp": _webp(as_bytes(at_size(maps.roughness)), 85),
+        "diffuse_normal.webp": _webp(as_bytes(0.5 + 0.5 * at_size(maps.diffuse_normal)), 95),
+        "specular_normal.webp": _webp(as_bytes(0.5 + 0.5 * at_size(maps.specular_normal)), 95),
         "displacement.png": _png(micron.clip(0, 65535).astype(np.uint16)),
         "shape.npz": buffer.getvalue(),
     }
@@ -95,9 +95,9 @@ def photo_files(
     return {
         "photo.jpg": cv2.imencode(".jpg", picture[..., ::-1], quality)[1].tobytes(),
         "mask.png": _png(labels.part),
-        "coverage.png": _png(bytes_from(coverage)),
-        "hair.png": _png(bytes_from(labels.hair)),
-        "occluder.png": _png(bytes_from(labels.occluder)),
+        "coverage.png": _png(as_bytes(coverage)),
+        "hair.png": _png(as_bytes(labels.hair)),
+        "occluder.png": _png(as_bytes(labels.occluder)),
         "json": _json(_facts(take, camera, vertices) | {"tags": tags}),
     }
 
