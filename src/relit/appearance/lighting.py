@@ -10,6 +10,7 @@ from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
+import OpenEXR
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -220,8 +221,6 @@ def _merged(directions: Tensor, power: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _read_exr(path: Path) -> np.ndarray:
-    import OpenEXR  # an optional format: not needed to import relit
-
     channels = OpenEXR.File(str(path)).channels()
     if "RGB" in channels or "RGBA" in channels:
         return np.asarray(channels.get("RGB", channels.get("RGBA")).pixels)[..., :3].astype(np.float32)

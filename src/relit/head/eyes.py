@@ -10,16 +10,13 @@ from torch import Tensor
 
 from relit.appearance.harmonics import diffuse_irradiance
 from relit.head.paint import painted
+from relit.models.contours import LEFT_EYE, RIGHT_EYE
 from relit.models.eye_texture import eye_albedo
 from relit.models.head import HeadModel, gaze_rotation
 from relit.types import FaceFit, Observation
 
 # MediaPipe indices, left and right eye of the subject: iris centre (four points of its rim follow), edge of the lids.
-_IRIS = (473, 468)
-_LIDS = (
-    (263, 466, 388, 387, 386, 385, 384, 398, 362, 382, 381, 380, 374, 373, 390, 249),
-    (33, 246, 161, 160, 159, 158, 157, 173, 133, 155, 154, 153, 145, 144, 163, 7),
-)
+_IRIS, _LIDS = (473, 468), (LEFT_EYE, RIGHT_EYE)
 SMALLEST_PX = 3.5  # radius below which an iris shows no colour of its own
 RING = (0.40, 0.70)  # of the detected radius, which lies outside the iris: between the pupil and the limbal ring
 SHADE = 0.8  # part of the light that lids and lashes let through to the iris

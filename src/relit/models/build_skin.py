@@ -11,6 +11,7 @@ from safetensors.torch import save_file
 from scipy.ndimage import distance_transform_edt
 
 from relit.models import registry
+from relit.models.contours import RIGHT_EYE
 from relit.models.eye_texture import eye_albedo
 from relit.models.head import PARTS, HeadModel, load_head_model
 from relit.models.regions import REGIONS, draw_outline, draw_regions, landmark_uv, uv_positions
@@ -26,10 +27,9 @@ _WEIGHTS = {"GothMakeup": 0.0, "darthfurby": 0.3, "creamy": 0.4, "Bronze": 0.6}
 # Modes that only ever darken: their amount is log-normal. The mean holds the amount 1 / skew of each.
 _SKEW = {"beard_shadow": 1.0, "scalp_shadow": 0.8}
 _BROW = np.array([-0.95, -1.05, -1.1])  # log albedo of the mean brow where it is densest
-_EYE_CONTOUR = (33, 246, 161, 160, 159, 158, 157, 173, 133, 155, 154, 153, 145, 144, 163, 7)
 _UPPER_LASHES = (33, 246, 161, 160, 159, 158, 157, 173, 133)
 _LOWER_LASHES = (33, 7, 163, 144, 145, 153, 154, 155, 133)
-_MOUTH_CONTOUR = (78, 191, 80, 81, 82, 13, 14, 87, 178, 88, 95)
+_MOUTH_HALF = (78, 191, 80, 81, 82, 13, 14, 87, 178, 88, 95)
 
 
 def build_skin(data: Path, output: Path) -> dict[str, float]:
@@ -134,7 +134,7 @@ def _portrait_details(data: Path, head: HeadModel, masks: dict) -> np.ndarray:
 def _holes(head: HeadModel) -> np.ndarray:
     """(S, S) bool: inside the lids and between the lips."""
     uv = landmark_uv(head).numpy()
-    eyes, mouth = (draw_outline(uv[list(c)], SIZE, 0.001) for c in (_EYE_CONTOUR, _MOUTH_CONTOUR))
+    eyes, mouth = (draw_outline(uv[list(c)], SIZE, 0.001) for c in (RIGHT_EYE, _MOUTH_HALF))
     return (cv2.dilate(eyes, np.ones((5, 7))) + cv2.dilate(mouth, np.ones((9, 5)))) > 0.02
 
 
@@ -214,7 +214,7 @@ def _painted_modes(masks: dict, brows: np.ndarray) -> dict[str, np.ndarray]:
 def _painted_mean(head: HeadModel, masks: dict) -> np.ndarray:
     """(S, S, 3) what is added to the learned mean: fuller lips, lash lines and lid margins."""
     uv = landmark_uv(head).numpy()
-    margin = draw_outline(uv[list(_EYE_CONTOUR)], SIZE, 0.0015)
+    margin = draw_outline(uv[list(RIGHT_EYE)], SIZE, 0.0015)
     upper = _line(uv[list(_UPPER_LASHES)], 0.0022)
     lower = _line(uv[list(_LOWER_LASHES)], 0.0018)
     added = masks["lips"][..., None] * np.array([-0.04, -0.13, -0.10])

@@ -15,7 +15,8 @@ from jaxtyping import Bool, Float
 from scipy.sparse.linalg import cg
 from torch import Tensor
 
-from relit.observe.regions import BEARD, BROWS, CHEEKS, EYES, LIPS, NOSE, OVAL, face_size_px, openings, polygons
+from relit.models.contours import LIPS, OVAL
+from relit.observe.regions import BEARD, BROWS, CHEEKS, EYES, NOSE, face_size_px, openings, polygons
 from relit.types import Landmarks
 
 SIDE_PX = 288  # of the working picture

@@ -4,6 +4,7 @@ import cv2
 import numpy as np
 
 from relit.models.build_skin import fill
+from relit.models.contours import MOUTH, RIGHT_EYE
 from relit.synth.detail import BOX, LIMIT, SIZE, box_slices
 from relit.synth.layout import Layout, blurred
 
@@ -54,10 +55,8 @@ def calm(detail: np.ndarray, here: Layout) -> tuple[np.ndarray, float]:
 
 def _openings(here: Layout) -> np.ndarray:
     """(S, S) bool: between the lids and between the lips, where textures show eyes and teeth."""
-    eyes = (33, 246, 161, 160, 159, 158, 157, 173, 133, 155, 154, 153, 145, 144, 163, 7)
-    mouth = (78, 191, 80, 81, 82, 13, 312, 311, 310, 415, 308, 324, 318, 402, 317, 14, 87, 178, 88, 95)
     drawn = np.zeros((here.size, here.size), np.uint8)
-    for outline in (eyes, mouth):
+    for outline in (RIGHT_EYE, MOUTH):
         points = np.round(here.landmarks[list(outline)] * here.size).astype(np.int32)
         for side in (points, np.array([here.size, 0]) + points * np.array([-1, 1])):
             cv2.fillPoly(drawn, [side.astype(np.int32)], 1)

@@ -14,6 +14,7 @@ from relit.maps.bare_skin import SIDE, find_bare_skin
 from relit.maps.learned import read_light
 from relit.maps.pyramid import fill
 from relit.maps.unwrap import texels, unwrap, view_of
+from relit.models.contours import MOUTH, RIGHT_EYE
 from relit.models.delighting import load_delighting
 from relit.models.head import load_head_model
 from relit.models.identity import identity_prior, load_identity_statistics
@@ -37,8 +38,6 @@ SOFT_MORE, FINE_MORE = (0.5, 0.1), (0.3, 0.05)
 SOFT_KEPT, FINE_KEPT = 0.3, 0.4  # of brightness on plain skin: folds and what light is left
 OTHER_HUE = 0.5  # of what is not more or less blood: coloured light that is left
 _BLOOD_HUE = np.array([0.81, -0.51, -0.30], np.float32)  # unit, of log albedo, from the optics of relit.models.skin
-_EYE = (33, 246, 161, 160, 159, 158, 157, 173, 133, 155, 154, 153, 145, 144, 163, 7)
-_MOUTH = (78, 191, 80, 81, 82, 13, 312, 311, 310, 415, 308, 324, 318, 402, 317, 14, 87, 178, 88, 95)
 
 
 @dataclass(frozen=True)
@@ -218,7 +217,7 @@ def _mirrored(picture: np.ndarray) -> np.ndarray:
 def _bare(size: int) -> np.ndarray:
     """(S, S) bool: not eyes, the gap between the lips, nostrils, or brows, which are drawn strand by strand."""
     here = layout(size)
-    eyes, gap = (_outlined(outline, here) for outline in (_EYE, _MOUTH))
+    eyes, gap = (_outlined(outline, here) for outline in (RIGHT_EYE, MOUTH))
     brows = (soft_mask(size, 1.0, brows=1.0) > 0.15).astype(np.uint8)
     drawn = cv2.dilate(eyes, np.ones((4, 6))) | cv2.dilate(gap, np.ones((2, 4))) | cv2.dilate(brows, np.ones((4, 3)))
     return (drawn == 0) & (here.masks["nostrils"] < 0.3) & (here.part == 0)

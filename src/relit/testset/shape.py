@@ -5,16 +5,13 @@ import torch
 from torch import Tensor
 
 from relit.geometry.mesh import vertex_normals
+from relit.models.contours import LIPS, MOUTH
 from relit.models.head import HeadModel, lid_edge_points
 from relit.synth.subject import Subject, neutral_of
 
 DEVIATION_M = 0.0004  # standard deviation along the normal
 WAVELENGTH_M = (0.016, 0.028)
 WAVES = 96
-LIPS = (  # MediaPipe indices: the outer and inner outline
-    61, 185, 40, 39, 37, 0, 267, 269, 270, 409, 291, 375, 321, 405, 314, 17, 84, 181, 91, 146,
-    78, 191, 80, 81, 82, 13, 312, 311, 310, 415, 308, 324, 318, 402, 317, 14, 87, 178, 88, 95,
-)  # fmt: skip
 NOSTRILS = (98, 327, 2, 64, 294, 240, 460)
 _SHAPE = 63  # purpose of random numbers
 
@@ -41,7 +38,7 @@ def deviation(neutral: Tensor, model: HeadModel, rng: np.random.Generator) -> Te
     free = model.face_weight.clone()
     for points, none_m, full_m in (
         (lid_edge_points(model, neutral).reshape(-1, 3), 0.003, 0.012),
-        (marks[list(LIPS)], 0.003, 0.010),
+        (marks[list(LIPS + MOUTH)], 0.003, 0.010),
         (marks[list(NOSTRILS)], 0.003, 0.008),
     ):
         away = torch.cdist(neutral, points).amin(1)

@@ -4,13 +4,10 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 from relit.geometry.subdivision import catmull_clark
+from relit.models.contours import OVAL
 from relit.models.head import PARTS, eyeball_radius_mm
 from relit.models.head_build import eyes
 
-# fmt: off
-OVAL = (10, 338, 297, 332, 284, 251, 389, 356, 454, 323, 361, 288, 397, 365, 379, 378, 400, 377, 152, 148, 176, 149,
-        150, 136, 172, 58, 132, 93, 234, 127, 162, 21, 54, 103, 67, 109)  # MediaPipe's, clockwise
-# fmt: on
 UPPER_LIP = (78, 191, 80, 81, 82, 13, 312, 311, 310, 415, 308, 62, 183, 42, 41, 38, 12, 268, 271, 272, 407, 292)
 LOWER_LIP = (95, 88, 178, 87, 14, 317, 402, 318, 324, 96, 89, 179, 86, 15, 316, 403, 319, 325)  # inner rows of lips
 UPPER_LID = (246, 161, 160, 159, 158, 157, 173, 466, 388, 387, 386, 385, 384, 398)  # MediaPipe's, right and left
