@@ -9,6 +9,7 @@ import torch
 from relit.evaluation.landmarks import landmark_residual, worst_landmarks
 from relit.evaluation.portraits import crop
 from relit.evaluation.report import bars, results_page, table, typology_group
+from relit.evaluation.results import likeness
 from relit.evaluation.shapes import ShapeRecord
 from relit.evaluation.sheets import row, stack
 from relit.geometry.camera import look_at_face, project
@@ -101,6 +102,14 @@ def test_page_tells_what_was_met_and_what_failed():
     assert met["gltf-validator on every GLB"] == "yes"
     page = results_page(records, shapes, issues, {"fit": cost}, "told apart")
     assert "told apart" in page and "NoFaceFound" in page and "50% less than 2.00 mm" in page and "/" + "work" not in page
+
+
+def test_likeness_tells_how_far_people_are_apart(tmp_path):
+    at = lambda x: [x, 0.0]  # noqa: E731
+    people = [{"name": str(x), "embeddings": {"photo": at(x), "own": at(x + 0.1)}} for x in (0.0, 0.5, 1.5)]
+    text = likeness(people, tmp_path)
+    assert "at 0.50 to 1.50 from each other" in text and "right one in 100% of cases" in text
+    assert "(pictures/pairs_portraits.png)" in text and (tmp_path / "pictures" / "pairs_portraits.png").is_file()
 
 
 def test_table_is_markdown():

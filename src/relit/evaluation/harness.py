@@ -9,7 +9,6 @@ import itertools
 import json
 import math
 import os
-import signal
 import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -28,6 +27,7 @@ from relit.evaluation.metrics.tone import true_ita_deg
 from relit.evaluation.reference import Reference
 from relit.evaluation.testset import TruthSet, fingerprint_of, open_testset, read_photo, read_subject
 from relit.progress import SILENT, Progress
+from relit.synth.writer import start_worker
 
 SMALLEST_SIZE = 512  # texels along an edge: the truth's
 GOLDEN_SECTION = (3 - math.sqrt(5)) / 2
@@ -268,7 +268,7 @@ def _measured(tasks: list[Task], jobs: int) -> Iterator[dict]:
         for task in tasks:
             yield from measure(task)
         return
-    pool = ProcessPoolExecutor(jobs, get_context("spawn"), initializer=_start_worker)
+    pool = ProcessPoolExecutor(jobs, get_context("spawn"), initializer=start_worker)
     try:
         for future in as_completed([pool.submit(_measure_all, task) for task in tasks]):
             yield from future.result()
@@ -278,18 +278,6 @@ def _measured(tasks: list[Task], jobs: int) -> Iterator[dict]:
 
 def _measure_all(task: Task) -> list[dict]:
     return list(measure(task))
-
-
-def _start_worker() -> None:
-    """One thread per process, and interrupts left to the parent."""
-    import cv2
-    import numba
-    import torch
-
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    torch.set_num_threads(1)
-    numba.set_num_threads(1)
-    cv2.setNumThreads(1)
 
 
 def _finite(value):

@@ -97,7 +97,6 @@ def results_page(records: list[dict], shapes: list[ShapeRecord], issues: dict | 
         "pixel of the photo, and the face is detected anew in each. *Own*: pose, expression and light of the photo. *New*: "
         f"the mean of six renders, the lights {lights} at {yaws} degrees of yaw; *worst* is the worst of the six. A render "
         "in which no face is found counts as 2.\n",
-        "Different people in this set lie at 0.42 to 1.1 from each other, photo to photo.\n",
         likeness,
         table(
             ["portrait", "own", "new", "worst", "landmarks %", "ITA", "seconds", "GB"],

@@ -3,8 +3,8 @@
     python -m relit.evaluation.results --data FOLDER [--out results] [--docs docs] [--only NAME ...] [--size 2048]
 
 FOLDER holds portraits/, ict_facekit/, makehuman_mesh/, makehuman_skins/ and hdri/. Each portrait and each known shape
-leaves a record in --out; what has one is not measured again, so an interrupted run goes on where it stopped. Pictures
-of other people's photos stay in --out; docs receives renders only.
+leaves a record in --out; what has one is not measured again, so an interrupted run goes on where it stopped. Photos stay
+in --out, but for the public-domain portrait and the synthetic ones; docs receives renders.
 """
 
 import argparse
@@ -146,12 +146,22 @@ def likeness(records: list[dict], docs: Path) -> str:
     title = "Renders in their own light against photos"
     mark = (threshold, f"equal error {100 * rate:.1f} %")
     save(histogram(series, title, "Euclidean distance (dlib)", mark), docs / "pictures" / "pairs_portraits.png")
-    return (
+    return _apart(records) + (
         f"Among all the photos, the nearest one to a render is the right one in {rank_one_rate(records):.0%} of cases. "
         f"Between a render and its own photo the mean distance is {pairs.same.mean():.2f}, and {pairs.different.mean():.2f} "
         f"between a render and photos of others; the equal error rate is {100 * rate:.1f} % at {threshold:.2f}.\n\n"
         f"![{title}](pictures/pairs_portraits.png)\n"
     )
+
+
+def _apart(records: list[dict]) -> str:
+    """How far photos of different people lie apart; nothing of one person alone."""
+    photos = np.array([record["embeddings"]["photo"] for record in records])
+    distance = np.linalg.norm(photos[:, None] - photos, axis=-1)[np.triu_indices(len(photos), 1)]
+    if not len(distance):
+        return ""
+    near, far = distance.min(), distance.max()
+    return f"Different people in this set lie at {near:.2f} to {far:.2f} from each other, photo to photo.\n\n"
 
 
 def judged(name: str, methods: list[str], out: Path, limit: int | None, jobs: int, photos: int = 1) -> Judged | None:

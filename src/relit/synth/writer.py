@@ -144,7 +144,7 @@ def _samples(order: Order, indices: list[int], workers: int) -> Iterator[dict[st
     if workers == 1 or len(indices) < 2:
         yield from (make_sample(order, index) for index in indices)
         return
-    pool = ProcessPoolExecutor(workers, get_context("spawn"), initializer=_start_worker)
+    pool = ProcessPoolExecutor(workers, get_context("spawn"), initializer=start_worker)
     try:
         waiting = deque()
         for index in indices:
@@ -157,8 +157,8 @@ def _samples(order: Order, indices: list[int], workers: int) -> Iterator[dict[st
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _start_worker() -> None:
-    """One thread per process, and interrupts left to the parent."""
+def start_worker() -> None:
+    """Makes a worker process use one thread and leave interrupts to its parent."""
     import cv2
     import numba
     import torch
