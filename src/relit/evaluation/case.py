@@ -124,7 +124,7 @@ class Case:
 
 
 def at_size(texture: Tensor, size: tuple[int, int]) -> np.ndarray:
-    """The texture at another size: averaged over areas where it shrinks, bicubic where it grows."""
+    """The texture (H, W, ...) at another size (rows, columns): averaged over areas to shrink, bicubic to grow."""
     values = texture.detach().numpy()
     if values.shape[:2] == tuple(size):
         return values
@@ -133,7 +133,7 @@ def at_size(texture: Tensor, size: tuple[int, int]) -> np.ndarray:
 
 
 def coded_8bit(linear: np.ndarray) -> np.ndarray:
-    """sRGB-coded values rounded to 0..255, as floats."""
+    """sRGB-coded values of linear light of any shape, rounded to 0..255, as floats."""
     return np.round(255 * srgb_from_linear(torch.from_numpy(np.ascontiguousarray(linear)).clamp(0, 1)).numpy())
 
 

@@ -53,7 +53,7 @@ def heat(values: np.ndarray, worst: float) -> np.ndarray:
 
 
 def face_crop(texture: np.ndarray, face: np.ndarray) -> np.ndarray:
-    """The part of a texture in which the face lies, in the layout's own proportions."""
+    """(h, w, 3) the part of a texture (H, W, 3) in which the face (H, W) lies, in the layout's own proportions."""
     rows, columns = (np.flatnonzero(face.any(axis)) for axis in (1, 0))
     part = texture[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
     return cv2.resize(part, (part.shape[1], round(1.5 * part.shape[0])), interpolation=cv2.INTER_LINEAR)

@@ -127,7 +127,7 @@ def close_look(head: Head, observation: Observation, out: Path, size: int = CLOS
 
 
 def picture_of(head: Head, camera: Camera, lighting: Lighting, expression=None, gaze_rad=None) -> Float[Tensor, "H W 3"]:
-    """A linear render before grey."""
+    """A linear render before grey; expression (52,) and gaze (2, 2) as in `render_head`."""
     return render_head(head, camera, lighting, expression, gaze_rad, background=torch.full((3,), GREY))[..., :3]
 
 

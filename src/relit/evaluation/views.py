@@ -87,7 +87,7 @@ class Look:
 
 
 def look_at(linear: Tensor) -> Look:
-    """A picture as a stranger's program would take it: the face is detected and aligned anew."""
+    """A linear picture (H, W, 3) as a stranger's program would take it: the face is detected and aligned anew."""
     coded = srgb_bytes(linear)
     faces = detect_faces(coded)
     if not faces:

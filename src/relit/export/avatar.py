@@ -93,7 +93,7 @@ def load_avatar(directory: str | PathLike) -> Head:
 
 
 def write_maps(maps: ReflectanceMaps, folder: Path, step) -> None:
-    """Writes all maps; two at a time, since the encoders leave the interpreter alone."""
+    """Writes all maps, two at a time, since the encoders leave the interpreter alone; `step(done, total)` is told of each."""
     (folder / "maps").mkdir()
     with ThreadPoolExecutor(2) as pool:
         waiting = [pool.submit(WRITERS[name][0], folder / MAPS[name]["file"], getattr(maps, name)) for name in MAPS]

@@ -88,14 +88,14 @@ def read_height(path: Path) -> Float[Tensor, "H W"]:
 
 
 def jpeg(pixels: np.ndarray, quality: int = 92, full_chroma: bool = False) -> bytes:
-    """The JPEG file of 8-bit pixels in RGB order; `full_chroma` keeps colour at full resolution, which data needs."""
+    """The JPEG file of 8-bit pixels [H, W, 3] in RGB order; `full_chroma` keeps colour at full resolution, which data needs."""
     sampling = cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444 if full_chroma else cv2.IMWRITE_JPEG_SAMPLING_FACTOR_420
     options = (cv2.IMWRITE_JPEG_QUALITY, quality, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, sampling)
     return cv2.imencode(".jpg", _bgr(pixels), options)[1].tobytes()
 
 
 def jpeg_uri(pixels: np.ndarray, quality: int = 84) -> str:
-    """8-bit pixels as a JPEG that stands inside a page."""
+    """8-bit pixels [H, W, 3] as a JPEG that stands inside a page."""
     return "data:image/jpeg;base64," + base64.b64encode(jpeg(pixels, quality)).decode("ascii")
 
 

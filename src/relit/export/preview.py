@@ -47,7 +47,7 @@ class Pictures:
 
 
 def make_pictures(head: Head, observations: tuple[Observation, ...], step=lambda done, total: None) -> Pictures:
-    """Renders everything that preview and report show."""
+    """Everything that preview and report show, rendered; `step(done, total)` is told of each picture."""
     window, studio = load_lighting("window"), load_lighting("studio")
     posed = head.fits[0].expression
     wanted = {

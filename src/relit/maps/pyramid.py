@@ -14,7 +14,7 @@ def at_size(texture: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def blur(image: np.ndarray, sigma_texels: float) -> np.ndarray:
-    """Gaussian blur; wide ones on a smaller copy, which they make no worse."""
+    """(H, W) or (H, W, C) the image blurred by a Gaussian; wide ones on a smaller copy, which they make no worse."""
     factor = max(1, int(sigma_texels // 4))
     if factor == 1:
         return cv2.GaussianBlur(image, (0, 0), sigma_texels, borderType=cv2.BORDER_REPLICATE)
@@ -25,7 +25,7 @@ def blur(image: np.ndarray, sigma_texels: float) -> np.ndarray:
 
 
 def weighted_blur(image: np.ndarray, weight: np.ndarray, sigma_texels: float) -> np.ndarray:
-    """Gaussian mean of the texels that have weight.
+    """(H, W, C) Gaussian mean of the texels of an image (H, W, C) that have weight (H, W).
 
     Source: normalised convolution, Knutsson & Westin 1993.
     """

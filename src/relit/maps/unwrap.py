@@ -120,7 +120,7 @@ def diffuse_radiance(seen: Unwrapped) -> Float[Tensor, "H W 3"]:
 
 
 def smoothstep(low: float, high: float, x: Tensor) -> Tensor:
-    """0 below `low`, 1 above `high`, smooth between."""
+    """0 where `x`, of any shape, is below `low`, 1 above `high`, smooth between."""
     t = ((x - low) / (high - low)).clamp(0, 1)
     return t * t * (3 - 2 * t)
 

@@ -82,7 +82,13 @@ def _folded(corners: np.ndarray) -> np.ndarray:
 
 
 def split_by_uv(quads: np.ndarray, corner_uv: np.ndarray, quad_part: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Quads over render vertices, and their UV: corners share one where vertex, part and UV agree."""
+    """[Q, 4] quads over render vertices, and [N, 2] their UV: corners share one where vertex, part and UV agree.
+
+    Args:
+        quads: [Q, 4] over welded vertices.
+        corner_uv: [Q, 4, 2] of each corner.
+        quad_part: [Q] index into PARTS.
+    """
     rounded = np.round(corner_uv.reshape(-1, 2) * 1e6).astype(np.int64)
     keys = np.column_stack([np.repeat(quad_part, 4).astype(np.int64), quads.ravel(), rounded])
     _, first, index = np.unique(keys, axis=0, return_index=True, return_inverse=True)

@@ -5,6 +5,7 @@ import math
 import cv2
 import numpy as np
 import torch
+from jaxtyping import Float, UInt8
 
 from relit.appearance.colour import srgb_bytes
 from relit.errors import NoFaceFound
@@ -72,7 +73,7 @@ def head_yaw_rad(landmarks: Landmarks, size_px: tuple[int, int], focal_35mm: flo
     return math.atan2(forward[0], -forward[2])
 
 
-def blur_ratio(rgb8: np.ndarray, points_px: np.ndarray) -> float:
+def blur_ratio(rgb8: UInt8[np.ndarray, "H W 3"], points_px: Float[np.ndarray, "478 2"]) -> float:
     """The standard deviation of the photo's blur over the face's size, estimated from its eyes, brows, nose and mouth.
 
     The strongest edges of a face are steps; blurring once more by a known amount weakens a step of blur s by the factor

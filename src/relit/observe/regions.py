@@ -20,7 +20,7 @@ TEETH_REACH = 0.008  # how far teeth show beyond the landmarks of an open mouth
 
 
 def polygons(points_px: np.ndarray, parts, height: int, width: int) -> Bool[np.ndarray, "H W"]:
-    """The union of landmark polygons as a picture."""
+    """The union of polygons, each of indices into landmarks (478, 2), as a picture."""
     picture = np.zeros((height, width), np.uint8)
     for part in parts:
         # OpenCV counts pixel centres at integers, relit at half-integers; 4 bits are fractions
@@ -41,5 +41,5 @@ def openings(points_px: np.ndarray, height: int, width: int) -> Float[np.ndarray
 
 
 def face_size_px(points_px: np.ndarray) -> float:
-    """The longer side of the box around the face's landmarks."""
+    """The longer side of the box around the face's landmarks (478, 2)."""
     return float(np.ptp(points_px[:468], 0).max())

@@ -2,6 +2,9 @@
 
 Every kernel releases the interpreter lock, writes only its own rows, and leaves sums over vertices or texels in one
 accumulator per band, so that results do not depend on the number of threads' timing.
+
+Arrays: position (V, 3) x, y in pixels and depth in metres; triangles (T, 3); triangle (H, W) index, -1 outside; weights
+(H, W, 3) barycentric; attributes (V, C); texture (H, W, C). What is named out or to_... is written.
 """
 
 from collections.abc import Callable

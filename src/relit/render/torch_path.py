@@ -9,7 +9,7 @@ PAIRS_AT_ONCE = 1 << 23  # (triangle, pixel) candidates tested together: bounds 
 
 
 def visible_triangles(vertices_px: Tensor, triangles: Tensor, size_px: tuple[int, int]) -> tuple[Tensor, Tensor]:
-    """Index of the nearest triangle (-1 = none) and 1 / depth at every pixel centre.
+    """(H, W) index of the nearest triangle (-1 = none) and (H, W) 1 / depth in 1/m at every pixel centre.
 
     Every pixel of every triangle's bounding box is a candidate; the nearest wins by an atomic maximum over
     (1 / depth, triangle) packed into one integer.
@@ -66,7 +66,7 @@ def interpolate(attributes: Tensor, triangles: Tensor, triangle: Tensor, barycen
 
 
 def sample(texture: Tensor, uv: Tensor) -> Tensor:
-    """Bilinear values, the border texel continued outside."""
+    """(..., C) bilinear values of a texture (H, W, C) at UV (..., 2), the border texel continued outside."""
     height, width = texture.shape[:2]
     x = (uv[..., 0] * width - 0.5).clamp(0, width - 1)
     y = (uv[..., 1] * height - 0.5).clamp(0, height - 1)

@@ -43,7 +43,7 @@ def detail_of(skin: np.ndarray, here: Layout) -> np.ndarray:
 
 
 def calm(detail: np.ndarray, here: Layout) -> tuple[np.ndarray, float]:
-    """Detail with its contrast and hue limited to what skin shows, and its standard deviation on plain skin."""
+    """(h, w, 3) log albedo detail with its contrast and hue limited to what skin shows, and its spread on plain skin."""
     plain = here.bare("brows", "lips", "eyelids", "nostrils", "scalp", "beard")[box_slices(SIZE)] > 0.9
     grey = detail.mean(-1, keepdims=True)
     hue = detail - grey

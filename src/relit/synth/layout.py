@@ -68,7 +68,7 @@ def soft_mask(size: int, sigma_mm: float, **shares: float) -> np.ndarray:
 
 
 def blurred(picture: np.ndarray, sigma_mm: float, texel_mm: tuple[float, float]) -> np.ndarray:
-    """The picture blurred by a distance on the face."""
+    """The picture (S, S) or (S, S, C) blurred by a distance on the face; a texel is so wide and so high."""
     import cv2
 
     across, along = (max(sigma_mm / size, 0.05) for size in texel_mm)

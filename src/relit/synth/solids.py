@@ -119,5 +119,5 @@ def draped(obstacle: np.ndarray, closed: bool) -> np.ndarray:
 
 
 def unit(vectors: np.ndarray) -> np.ndarray:
-    """The vectors at length 1."""
+    """The vectors (..., 3) at length 1."""
     return vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-12)

@@ -50,7 +50,7 @@ CODING = {
 
 
 def subject_files(take: Take, maps: ReflectanceMaps, neutral: torch.Tensor) -> dict[str, bytes]:
-    """The files of a subject by extension."""
+    """The files of a subject, its neutral vertices (V, 3) in metres, by extension."""
 
     def at_size(texture: torch.Tensor) -> np.ndarray:
         return cv2.resize(texture.numpy(), (MAP_PX, MAP_PX), interpolation=cv2.INTER_AREA)
@@ -103,7 +103,7 @@ def photo_files(
 
 
 def metered(shot: Shot, linear: np.ndarray, labels: Labels) -> Shot:
-    """The shot with an exposure at which the skin is neither burnt out nor lost in the dark."""
+    """The shot with an exposure at which the skin in a linear picture (H, W, 3) is neither burnt out nor lost in the dark."""
     skin = (labels.part == 1) & (labels.hair < 0.1) & (labels.occluder < 0.1)
     level = linear[skin] @ LUMINANCE.numpy() if skin.any() else linear.reshape(-1, 3) @ LUMINANCE.numpy()
     exposure = max(shot.exposure, DARKEST_SKIN / float(level.mean()))

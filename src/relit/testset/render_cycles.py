@@ -35,12 +35,14 @@ class Nodes:
         tree.nodes.clear()
 
     def add(self, kind, **inputs):
+        """A node of a kind, with inputs by name (blanks as underscores): numbers or sockets."""
         node = self.tree.nodes.new(kind)
         for name, value in inputs.items():
             self.set(node, name.replace("_", " "), value)
         return node
 
     def set(self, node, name, value):
+        """Gives an input of a node, by name or number, a value or a socket's."""
         socket = node.inputs[int(name) if name.isdigit() else name]
         if isinstance(value, bpy.types.NodeSocket):
             self.tree.links.new(value, socket)
@@ -48,30 +50,28 @@ class Nodes:
             socket.default_value = value
 
     def math(self, operation, *values):
+        """The socket of an operation on numbers or sockets."""
         node = self.tree.nodes.new("ShaderNodeMath")
         node.operation = operation
-        for socket, value in zip(node.inputs, values, strict=False):
-            if isinstance(value, bpy.types.NodeSocket):
-                self.tree.links.new(value, socket)
-            else:
-                socket.default_value = value
+        for number, value in enumerate(values):
+            self.set(node, str(number), value)
         return node.outputs[0]
 
     def mix(self, share, first, second):
+        """The socket of two shaders mixed; share 1 is the second."""
         node = self.tree.nodes.new("ShaderNodeMixShader")
-        for socket, value in zip(node.inputs, (share, first, second), strict=True):
-            if isinstance(value, bpy.types.NodeSocket):
-                self.tree.links.new(value, socket)
-            else:
-                socket.default_value = value
+        for number, value in enumerate((share, first, second)):
+            self.set(node, str(number), value)
         return node.outputs[0]
 
     def texture(self, image, extension="EXTEND"):
+        """A texture node of an image."""
         node = self.tree.nodes.new("ShaderNodeTexImage")
         node.image, node.extension, node.interpolation = image, extension, "Linear"
         return node
 
     def output(self, shader, kind="ShaderNodeOutputMaterial"):
+        """Makes a shader what the tree gives."""
         self.tree.links.new(shader, self.tree.nodes.new(kind).inputs["Surface"])
 
 
@@ -91,6 +91,7 @@ def image_of(name, values):
 
 
 def material(name):
+    """A new material, and its empty node tree."""
     made = bpy.data.materials.new(name)
     made.use_nodes = True
     return made, Nodes(made.node_tree)
@@ -124,6 +125,7 @@ def mesh_of(name, vertices, faces, uv=None):
 
 
 def principled(nodes, **given):
+    """A principled shader that scatters by random walk, its inputs as given."""
     node = nodes.add("ShaderNodeBsdfPrincipled", **given)
     node.subsurface_method = "RANDOM_WALK"
     return node
@@ -188,6 +190,7 @@ def eye_material(images):
 
 
 def iris_material(images):
+    """The dull iris below the cornea."""
     made, nodes = material("iris")
     colour = nodes.texture(images["albedo"]).outputs["Color"]
     nodes.output(principled(nodes, Base_Color=colour, Roughness=0.6, Specular_IOR_Level=0.1).outputs[0])
@@ -219,6 +222,7 @@ def strand_material(colour):
 
 
 def add_strands(points, radius, colour):
+    """Hair (N, steps, 3), head frame, thinner towards its ends; radius in metres."""
     count, steps = points.shape[:2]
     curves = bpy.data.hair_curves.new("strands")
     curves.add_curves([steps] * count)
@@ -246,6 +250,7 @@ def plain_material(name, colour, roughness, metallic=False, opacity=1.0):
 
 
 def add_head(data):
+    """Skin, mouth, eyeballs and irises."""
     images = {name: image_of(name, data[name]) for name in ("albedo", "f0", "roughness", "normal")}
     names = [str(name) for name in data["part_names"]]
     head = mesh_of("head", data["vertices"], data["quads"], data["quad_uv"])
@@ -267,6 +272,7 @@ def add_head(data):
 
 
 def add_extras(data):
+    """Hair, lashes and what is worn."""
     if "hair_vertices" in data:
         triangles = data["hair_triangles"]
         hair = mesh_of("hair", data["hair_vertices"], triangles, data["hair_uv"][triangles])
@@ -312,6 +318,7 @@ def add_light(data):
 
 
 def add_camera(data):
+    """The pinhole camera of the photo."""
     scene = bpy.context.scene
     width, height = (int(v) for v in data["size_px"])
     camera = bpy.data.cameras.new("camera")
@@ -332,6 +339,7 @@ def add_camera(data):
 
 
 def settings(samples, threads, seed):
+    """Cycles on the CPU, few bounces, denoised, linear output."""
     scene = bpy.context.scene
     scene.render.engine = "CYCLES"
     scene.render.threads_mode, scene.render.threads = "FIXED", threads

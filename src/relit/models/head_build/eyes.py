@@ -108,7 +108,12 @@ def lay_lids(points: np.ndarray, rings: np.ndarray, centre: np.ndarray) -> np.nd
 
 
 def socket(loop_points: np.ndarray, centre: np.ndarray) -> np.ndarray:
-    """[3 n + 1, 3] points that close the opening behind the eyeball: rings of n points, then the back pole."""
+    """[3 n + 1, 3] points that close the opening behind the eyeball: rings of n points, then the back pole.
+
+    Args:
+        loop_points: [n, 3] mm, the rim of the opening.
+        centre: [3] mm, of the eyeball.
+    """
     arm = loop_points - centre
     length = np.linalg.norm(arm, axis=1, keepdims=True)
     polar = np.arccos(arm[:, 2:] / length)
@@ -122,7 +127,7 @@ def socket(loop_points: np.ndarray, centre: np.ndarray) -> np.ndarray:
 
 
 def socket_quads(loop: np.ndarray, first: int) -> np.ndarray:
-    """Quads of `socket` whose new vertices start at `first`; wound to be seen from the eyeball."""
+    """[Q, 4] quads of `socket` behind a loop of n vertices; its own start at `first`. Wound to be seen from the eyeball."""
     count = len(loop)
     rings = [list(loop)] + [list(range(first + k * count, first + (k + 1) * count)) for k in range(len(SOCKET_POLAR))]
     quads = []

@@ -8,13 +8,25 @@ from relit.models.head_build.population import Population, from_samples, princip
 NOISE_MM = 2.0  # of landmarks in the sparse test
 
 
-def held_out_errors(learned, people, held: np.ndarray, drawn: np.ndarray, residual, context, rng) -> dict[str, float]:
+def held_out_errors(
+    learned: Population,
+    people: Population,
+    held: np.ndarray,
+    drawn: np.ndarray,
+    residual: np.ndarray,
+    context: tuple[np.ndarray, np.ndarray, np.ndarray],
+    rng: np.random.Generator,
+) -> dict[str, float]:
     """Mean distances (mm) between held-out faces and their fits, of the learned modes and of either source alone.
 
     Dense fits see every face vertex with 0.3 mm noise assumed; sparse fits see 468 landmarks with 2 mm noise added.
 
     Args:
+        learned: what is judged.
+        people: ICT's.
         held: [N, V, 3] MakeHuman faces that were not learned from; ICT faces are drawn here.
+        drawn: [M, V, 3] MakeHuman faces that were learned from.
+        residual: [F, V, 3] factors of what neither source has.
         context: landmarks [468, 3] on the mean, face weight [S] of the skin, metric [V].
     """
     anchor, face, metric = context

@@ -17,7 +17,13 @@ RESIDUAL = ((60.0, 0.9), (28.0, 0.55), (13.0, 0.3))  # length and amplitude of t
 
 
 def similarity(source: np.ndarray, target: np.ndarray, weight: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
-    """Scale, rotation and translation that take `source` to `target`: s R x + t. Source: Umeyama 1991."""
+    """Scale, rotation [3, 3] and translation [3] that take points [V, 3] to others: s R x + t.
+
+    Args:
+        weight: [V] of each pair.
+
+    Source: Umeyama 1991.
+    """
     weight = weight / weight.sum()
     a, b = weight @ source, weight @ target
     u, sigma, vt = np.linalg.svd(((source - a) * weight[:, None]).T @ (target - b))
@@ -110,7 +116,7 @@ def principal(factors: np.ndarray, metric: np.ndarray, count: int) -> tuple[np.n
 
 
 def mirrored(modes: np.ndarray, mirror: np.ndarray) -> np.ndarray:
-    """The same displacement fields on the mirrored head."""
+    """[K, V, 3] the same displacement fields on the mirrored head, by each vertex' partner [V]."""
     return modes[:, mirror] * np.array([-1.0, 1.0, 1.0])
 
 
@@ -158,7 +164,11 @@ class Population:
 
 
 def from_samples(samples: np.ndarray, keep: int, metric: np.ndarray) -> Population:
-    """The population with the samples' mean and covariance, reduced to `keep` directions."""
+    """The population with the mean and covariance of samples [N, V, 3], reduced to `keep` directions.
+
+    Args:
+        metric: [V] what a square displacement of each vertex counts.
+    """
     mean = samples.mean(0)
     return Population(mean, principal((samples - mean) / np.sqrt(len(samples)), metric, keep)[0])
 
