@@ -64,18 +64,8 @@ def relit_times(size: int, rounds: int) -> dict[str, float]:
     return {"forward_ms": alone[0], "both_ms": (result := median_ms(both, rounds))[0], "both_min_ms": result[1]}
 
 
-def mitsuba_times(size: int, rounds: int, threads: int) -> dict[str, float]:
-    """Milliseconds of Mitsuba's forward and forward + backward on the same scene.
-
-    Raises:
-        ImportError: Mitsuba or its LLVM is not there.
-    """
-    import mitsuba as mi
-
-    mi.set_variant("llvm_ad_rgb")
-    import drjit as dr
-
-    dr.set_thread_count(threads)
+def mitsuba_scene(mi, size: int):
+    """relit's mean head, grey, under its light `LIGHT`, as a scene of the module `mi`."""
     model, camera = load_head_model(), look_at_face((size, size))
     mesh = mi.Mesh("head", len(model.uv), len(model.render_triangles), has_vertex_texcoords=True)
     # Mitsuba's v points up.
@@ -99,7 +89,7 @@ def mitsuba_times(size: int, rounds: int, threads: int) -> dict[str, float]:
     field = 2 * math.degrees(math.atan(size / 2 / float(camera.focal_px)))
     sky = mi.Bitmap(equirect_from_lighting(load_lighting(LIGHT), 64).numpy().astype(np.float32))
     film = {"type": "hdrfilm", "width": size, "height": size, "rfilter": {"type": "box"}}
-    scene = mi.load_dict(
+    return mi.load_dict(
         {
             "type": "scene",
             "integrator": {"type": "prb", "max_depth": 2},
@@ -108,6 +98,21 @@ def mitsuba_times(size: int, rounds: int, threads: int) -> dict[str, float]:
             "light": {"type": "envmap", "bitmap": sky},
         }
     )
+
+
+def mitsuba_times(size: int, rounds: int, threads: int) -> dict[str, float]:
+    """Milliseconds of Mitsuba's forward and forward + backward on the same scene.
+
+    Raises:
+        ImportError: Mitsuba or its LLVM is not there.
+    """
+    import mitsuba as mi
+
+    mi.set_variant("llvm_ad_rgb")
+    import drjit as dr
+
+    dr.set_thread_count(threads)
+    scene = mitsuba_scene(mi, size)
     parameters = mi.traverse(scene)
     wanted = [
         next(key for key in parameters.keys() if key.endswith(end))  # noqa: SIM118

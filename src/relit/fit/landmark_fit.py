@@ -92,16 +92,11 @@ def fit_landmarks(
     """
     basis = _basis(model)
     count = len(model.identity_modes)
-    block = POSE + 52 + 4
+    block = POSE + 52 + 4  # of the unknowns: one for each photo, after the identity
     starts = [_initial_pose(basis, obs.landmarks, obs.photo.linear.shape) for obs in observations]
     x = torch.cat([prior.mean.double()] + [start for start, _ in starts])
     frames = [frame for _, frame in starts]
-    lower, upper = torch.full_like(x, -3.0), torch.full_like(x, 3.0)
-    for index in range(len(observations)):
-        first = count + index * block
-        lower[first : first + POSE], upper[first : first + POSE] = -20.0, 20.0
-        lower[first + POSE : first + POSE + 52], upper[first + POSE : first + POSE + 52] = 0.0, 1.0
-        lower[first + POSE + 52 : first + block], upper[first + POSE + 52 : first + block] = -0.8, 0.8
+    lower, upper = _bounds(count, len(observations))
 
     # Pose first; then everything, with little trust; then, for that identity, pose and expression as precisely as seen.
     for free_identity, trust in ((False, 1.0), *3 * ((True, options.identity_trust),), (False, 1.0)):
@@ -135,6 +130,14 @@ def fit_landmarks(
         expressions=tuple(own[POSE : POSE + 52].float() for own in blocks),
         gazes_rad=tuple(own[POSE + 52 :].reshape(2, 2).float() for own in blocks),
     )
+
+
+def _bounds(identities: int, photos: int) -> tuple[Tensor, Tensor]:
+    """[n] lowest and highest values of the unknowns: identity (s.d.), then per photo pose, expression and gaze (rad)."""
+    highest = torch.tensor([20.0] * POSE + [1.0] * 52 + [0.8] * 4, dtype=torch.float64)
+    lowest = torch.tensor([-20.0] * POSE + [0.0] * 52 + [-0.8] * 4, dtype=torch.float64)
+    people = torch.full((identities,), 3.0, dtype=torch.float64)
+    return torch.cat([-people, lowest.repeat(photos)]), torch.cat([people, highest.repeat(photos)])
 
 
 def expression_prior(landmarks: Landmarks, options: LandmarkOptions = LandmarkOptions()) -> tuple[Tensor, Tensor]:

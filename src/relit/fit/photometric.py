@@ -116,7 +116,6 @@ def fit_photometric(
     """
     network = load_recognition()
     identity = start.identity.clone()
-    albedo = torch.zeros(len(skin.names))
     views = [_view(model, obs, start, index, network, options) for index, obs in enumerate(observations)]
     neutral = neutral_vertices(model, identity)
     albedo = _start_skin_and_light(model, skin, neutral, views)
