@@ -113,6 +113,10 @@ def test_the_preview_is_five_tiles(written):
     assert cv2.imread(str(written[2] / "preview.png")).shape == (height, 5 * width, 3)
 
 
+def test_photos_called_alike_stay_apart():
+    assert preview.distinct(["a.jpg", "b.jpg", "a.jpg", "a.jpg"]) == ["a.jpg", "b.jpg", "a.jpg (2)", "a.jpg (3)"]
+
+
 def test_obj_keeps_quads_and_every_position(written):
     head, _, folder = written
     model, lines = load_head_model(), (folder / "head.obj").read_text().splitlines()

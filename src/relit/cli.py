@@ -255,7 +255,7 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     one.add_argument("--count", type=_positive, metavar="N", help="how many subjects (default: 1000, of a sheet: 12)")
     one.add_argument("--seed", type=int, default=0, metavar="N", help="another seed gives other people (default: 0)")
     one.add_argument("--split", default="train", metavar="train|test", help="whose skins and lights (default: train)")
-    one.add_argument("--size", type=_positive, metavar="N", help="of the maps, in texels (default: 512)")
+    one.add_argument("--size", type=_positive, metavar="N", help="of the maps, 128 to 2048 texels (default: 512)")
     one.add_argument("--skins", nargs="+", type=Path, default=[], metavar="FOLDER", help="further skins to learn from")
     one.add_argument("--lights", nargs="+", type=Path, default=[], metavar="FOLDER", help="further .hdr or .exr panoramas")
     one.add_argument("--shard-size", type=_positive, default=128, metavar="N", help="subjects per file (default: 128)")

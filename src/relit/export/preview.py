@@ -64,8 +64,8 @@ def make_pictures(head: Head, observations: tuple[Observation, ...], step=lambda
     }
     total = len(wanted) + len(observations)
     made: dict[str, dict[str, np.ndarray]] = {group.name: {} for group in fields(Pictures)}
-    for index, (fit, seen) in enumerate(zip(head.fits, observations, strict=True)):
-        name = seen.photo.name
+    names = distinct([seen.photo.name for seen in observations])
+    for index, (fit, seen, name) in enumerate(zip(head.fits, observations, names, strict=True)):
         photo, camera = photo_tile(seen, fit.camera)
         made["photo"][name] = to_8bit(photo)
         made["landmarks"][name] = _with_landmarks(made["photo"][name], seen, fit.camera, camera)
@@ -78,8 +78,13 @@ def make_pictures(head: Head, observations: tuple[Observation, ...], step=lambda
     return Pictures(**made)
 
 
+def distinct(names: list[str]) -> list[str]:
+    """The names, repeated ones with a number: photos of several folders may be called alike."""
+    return [f"{name} ({names[:index].count(name) + 1})" if name in names[:index] else name for index, name in enumerate(names)]
+
+
 def write_preview(pictures: Pictures, path: Path) -> None:
-    """Writes photo | overlay | relit front | three-quarter | side as one row; several photos as several first tiles."""
+    """Writes photo | overlay | relit front | three-quarter | side as one row; of several photos the first."""
     tiles = [next(iter(pictures.photo.values())), next(iter(pictures.overlay.values())), *pictures.relit.values()]
     write_png(path, np.concatenate(tiles, 1))
 

@@ -25,6 +25,7 @@ FILES = {
     "head.obj": "mesh in quads, with head.mtl",
     "maps/": "the maps at full size",
     "preview.png": "the row at the top of this page",
+    "head.safetensors": "vertices, morphs and offsets, for relit.load_avatar",
     "avatar.json": "camera, pose, identity, expression, light and every figure",
 }
 

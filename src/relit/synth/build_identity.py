@@ -178,7 +178,10 @@ def main() -> None:
         "identity",
         "identity.safetensors",
         licence="Apache-2.0 AND MIT",
-        sources=["renders of relit's own head, skin and lights", "ICT-FaceKit (MIT), identity statistics"],
+        sources=[
+            "renders of relit's own head, skin and lights as the asset sface sees them",
+            "ICT-FaceKit (MIT), identity statistics",
+        ],
         command="python -m relit.synth.build_identity --ict FOLDER",
         metrics={"draws": len(identities), "embedding_variance_explained_held_out": round(explained, 3)},
     )
