@@ -153,6 +153,13 @@ def test_further_skins_teach_the_training_split_alone(tmp_path):
     assert atlas("test", SIZE, folders)[0] == atlas("test", SIZE)[0]
     with pytest.raises(InputError, match="holds no skins"):
         atlas("train", SIZE, (str(tmp_path / "nowhere"),))
+    plain = cv2.imencode(".png", np.full_like(spots, 120))[1]
+    for content, said in ((plain, "one colour"), (b"text", "no readable picture")):
+        folder = tmp_path / said
+        folder.mkdir()
+        (folder / "a.png").write_bytes(bytes(content))
+        with pytest.raises(InputError, match=said):
+            atlas("train", SIZE, (str(folder),))
 
 
 def test_gradients_are_integrated_back_to_their_picture():

@@ -116,7 +116,8 @@ def shrunk(picture: Float[Tensor, "H W *C"], longest_px: int) -> Float[Tensor, "
 
 
 def _read(path: Path) -> np.ndarray:
-    pixels = cv2.imread(os.fspath(path), cv2.IMREAD_UNCHANGED)
+    # asked first, because OpenCV prints a warning of its own about files that are not there
+    pixels = cv2.imread(os.fspath(path), cv2.IMREAD_UNCHANGED) if path.is_file() else None
     if pixels is None:
         raise InputError(f"{path} is missing or no readable PNG; fit the photo again")
     return _bgr(pixels)

@@ -57,9 +57,9 @@ def all_warnings(head: Head, observations: tuple[Observation, ...]) -> list[str]
     return list(dict.fromkeys([*given, *(w for fit in head.fits for w in fit.warnings)]))
 
 
-def check_record(record: dict, name: str) -> None:
+def check_record(record: object, name: str) -> None:
     """Raises InputError where the record is not an avatar of this version."""
-    if record.get("schema") != NAME:
+    if not isinstance(record, dict) or record.get("schema") != NAME:
         raise InputError(f"{name} is no relit avatar; give a folder that `relit fit` wrote")
     if record.get("schema_version") != VERSION:
         found = record.get("schema_version")

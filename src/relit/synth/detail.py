@@ -41,6 +41,9 @@ def atlas(split: str, size: int, folders: tuple[str, ...] = ()) -> tuple[tuple[s
     Args:
         folders: with further skins: pictures of diffuse albedo in this layout, such as the maps of avatars. They are
             used as they are named, in the training split only.
+
+    Raises:
+        InputError: a folder holds no skins or one that cannot be read.
     """
     rows, columns = box_slices(size)
     shape = (columns.stop - columns.start, rows.stop - rows.start)
@@ -61,7 +64,11 @@ def _as_codes(detail: np.ndarray) -> np.ndarray:
 
 
 def _read(folder: str):
-    """Yields name and detail at SIZE of each skin picture in a folder."""
+    """Yields name and detail at SIZE of each skin picture in a folder.
+
+    Raises:
+        InputError: there is none, or one cannot be read or shows nothing; names the file.
+    """
     from relit.models.skin_transfer import read_linear
     from relit.synth.detail_source import calm, detail_of
 
@@ -69,8 +76,14 @@ def _read(folder: str):
     if not pictures:
         raise InputError(f"{folder} holds no skins; give a folder of albedo pictures in relit's UV layout")
     for path in pictures:
-        skin = cv2.resize(read_linear(path), (SIZE, SIZE), interpolation=cv2.INTER_AREA)
-        yield path.stem, calm(detail_of(skin, layout(SIZE)), layout(SIZE))[0]
+        try:
+            linear = read_linear(path)
+        except cv2.error:
+            raise InputError(f"{path} is no readable picture; take it out of the folder") from None
+        detail = detail_of(cv2.resize(linear, (SIZE, SIZE), interpolation=cv2.INTER_AREA), layout(SIZE))
+        if not _as_codes(detail).any():
+            raise InputError(f"{path} has one colour everywhere; take it out of the folder")
+        yield path.stem, calm(detail, layout(SIZE))[0]
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from relit.errors import InputError
 from relit.models.head import PARTS, landmark_points, load_head_model
 from relit.models.regions import REGIONS
 from relit.synth.camera import Shot, camera_of, draw_shot, towards_camera
+from relit.synth.detail import atlas
 from relit.synth.geometry import RAYS, Posed, occluded, placed
 from relit.synth.light import Scene, draw_scene
 from relit.synth.panoramas import panorama_names
@@ -80,7 +81,7 @@ class Order:
         """Refuses what cannot be made.
 
         Raises:
-            InputError: names the field and what is allowed, or the file that is no panorama.
+            InputError: names the field and what is allowed, or the file that is no panorama or no skin.
         """
         check_split(self.split)
         if self.kind not in KINDS:
@@ -94,6 +95,8 @@ class Order:
             if not low <= value <= high:
                 raise InputError(f"the {name} must be from {low} to {high}, got {value}")
         panorama_names(self.split, self.lights)  # reads them
+        if self.skins:
+            atlas(self.split, self.size, self.skins)  # likewise
 
 
 def make_sample(order: Order, index: int) -> dict[str, bytes]:
