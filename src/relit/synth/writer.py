@@ -20,7 +20,7 @@ from relit.synth.sample import CODING, FILES, Order, make_sample
 
 MANIFEST = "dataset.json"
 _BLOCK = 512
-_ASSETS = ("age", "hair", "hand", "head", "scenes", "skin", "skin_detail", "skin_portraits")  # what the bytes depend on
+ASSETS = ("age", "hair", "hand", "head", "scenes", "skin", "skin_detail", "skin_portraits")  # what the bytes depend on
 _AHEAD = 4  # samples per worker that may wait to be written
 
 
@@ -80,7 +80,7 @@ def read_dataset(folder: Path) -> Iterator[tuple[str, dict[str, bytes]]]:
 
 def _claim(folder: Path, order: Order) -> None:
     """Writes the manifest, or makes sure that the one that is there says the same."""
-    hashes = {name: cards()[name]["sha256"] for name in _ASSETS}
+    hashes = {name: cards()[name]["sha256"] for name in ASSETS}
     coding = {name: CODING[name] for name in FILES[order.kind]}
     given = {**asdict(order), "skins": list(order.skins), "lights": list(order.lights)}
     wanted = {"relit": __version__, "order": given, "assets": hashes, "files": coding}

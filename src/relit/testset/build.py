@@ -25,6 +25,7 @@ from relit.synth.geometry import Posed, placed
 from relit.synth.props import draw_props
 from relit.synth.skin import maps_of
 from relit.synth.solids import Prop
+from relit.synth.writer import ASSETS
 from relit.testset.blender import REQUIREMENTS, Cycles
 from relit.testset.card import card
 from relit.testset.files import PHOTO_PX, manifest, photo_files, read_tar, subject_files, write_shards, write_tar
@@ -37,7 +38,6 @@ from relit.types import ReflectanceMaps
 RENDERED_MAPS = 1024  # size of the maps that the path tracer sees
 SAMPLES = 6
 _PROPS = 43  # purpose of random numbers
-_ASSETS = ("hair", "head", "scenes", "skin", "skin_detail", "skin_portraits")
 
 
 @dataclass(frozen=True)
@@ -139,7 +139,7 @@ def write_set(wanted: TestSet, samples: dict[str, dict[str, bytes]], folder: Pat
         "renderer": f"Blender Cycles ({REQUIREMENTS[0]}), {SAMPLES} samples, denoised by OpenImageDenoise",
         "licence": "Apache-2.0; credits in NOTICE",
         "command": f"python -m relit.testset.build {wanted.name} --hdri FOLDER",
-        "assets": {name: cards()[name]["sha256"] for name in _ASSETS},
+        "assets": {name: cards()[name]["sha256"] for name in ASSETS},
         "shards": shards,
     }
     (folder / "dataset.json").write_bytes(manifest(wanted, facts))
