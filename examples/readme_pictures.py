@@ -11,6 +11,8 @@ import cv2
 from relit.export.images import jpeg
 
 avatar = Path(sys.argv[1] if len(sys.argv) > 1 else "out/astronaut")
+if not (avatar / "preview.png").is_file():
+    raise SystemExit(f"{avatar} holds no preview.png; run `make demo` first, or name an avatar")
 row = cv2.cvtColor(cv2.imread(str(avatar / "preview.png")), cv2.COLOR_BGR2RGB)
 target = Path("docs/images/astronaut.jpg")
 target.parent.mkdir(parents=True, exist_ok=True)

@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from relit import cli
+from relit.errors import AssetMissing, run_script
 from relit.models.registry import assets_folder
 
 
@@ -143,6 +144,17 @@ def test_a_missing_or_altered_asset_ends_with_exit_code_3(tmp_path, harm, said):
     done = relit("models", "verify", cwd=tmp_path, RELIT_ASSETS=str(tmp_path))
     assert done.returncode == 3 and done.stderr.count("\n") == 1
     assert done.stderr.startswith("relit: ") and "head.safetensors" in done.stderr and said in done.stderr
+
+
+@pytest.mark.parametrize("error, code", [(AssetMissing("a is missing"), 3), (FileNotFoundError(2, "no such file", "a"), 2)])
+def test_scripts_end_with_one_line_too(capsys, error, code):
+    def fails():
+        raise error
+
+    with pytest.raises(SystemExit) as ended:
+        run_script(fails)
+    assert ended.value.code == code
+    assert capsys.readouterr().err.splitlines()[0].startswith("relit: a")
 
 
 def test_negative_angles_are_understood():

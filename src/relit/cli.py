@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 from relit import __version__
-from relit.errors import InputError, PhotoUnreadable, RelitError
+from relit.errors import InputError, PhotoUnreadable, RelitError, line_and_code
 from relit.methods import DEFAULT, METHODS
 
 SIZES = {"2048": (2048, 2048), "4096": (4096, 4096), "6144x4096": (6144, 4096)}
@@ -27,10 +27,8 @@ def main(arguments: list[str] | None = None) -> int:
         options = _parse(arguments)
         options.run(options)
         return 0
-    except RelitError as error:
-        message, code = str(error), error.exit_code
-    except OSError as error:
-        message, code = f"{error.filename or 'the system'}: {error.strerror or error}", 2
+    except (RelitError, OSError) as error:
+        message, code = line_and_code(error)
     except KeyboardInterrupt as interrupt:
         message, code = str(interrupt) or "interrupted; nothing was written", 130
     except MemoryError:

@@ -3,6 +3,9 @@
 `InputError` ends a command with exit code 2, `AssetError` with 3, any other `RelitError` with 1.
 """
 
+import sys
+from collections.abc import Callable
+
 
 class RelitError(Exception):
     """Base of all errors that are reported as one line, without a traceback."""
@@ -44,3 +47,20 @@ class AssetCorrupt(AssetError):
 
 class FitDiverged(RelitError):
     """The optimiser met a value that is not a number."""
+
+
+def line_and_code(error: RelitError | OSError) -> tuple[str, int]:
+    """What is told of an error, and the exit code."""
+    if isinstance(error, OSError):
+        return f"{error.filename or 'the system'}: {error.strerror or error}", InputError.exit_code
+    return str(error), error.exit_code
+
+
+def run_script(main: Callable[[], None]) -> None:
+    """Runs the `main` of a module that is a script, too; what a user can mend ends it with one line."""
+    try:
+        main()
+    except (RelitError, OSError) as error:
+        line, code = line_and_code(error)
+        print(f"relit: {line}", file=sys.stderr)
+        sys.exit(code)

@@ -24,6 +24,7 @@ from relit.appearance.lighting import (
     rotate_lighting,
     without_ringing,
 )
+from relit.errors import run_script
 from relit.geometry.transforms import rotation_from_yaw_pitch
 from relit.models.registry import assets_folder, record
 from relit.types import Lighting
@@ -156,4 +157,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main)

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from relit.appearance.colour import linear_from_srgb, srgb_bytes, typology_angle_deg
 from relit.appearance.lighting import load_lighting
-from relit.errors import RelitError
+from relit.errors import RelitError, run_script
 from relit.evaluation.identity import identity_distance, identity_embedding
 from relit.evaluation.landmarks import landmark_residual, worst_landmarks
 from relit.evaluation.memory import peak_memory_gb
@@ -196,4 +196,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main)

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from relit.errors import AssetMissing, InputError
+from relit.errors import AssetMissing, InputError, run_script
 from relit.evaluation.contenders import contender
 from relit.evaluation.groups import equal_error_rate, portrait_pairs
 from relit.evaluation.harness import Plan, default_folder, evaluate, items_of
@@ -234,4 +234,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main)

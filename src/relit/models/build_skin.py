@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import save_file
 from scipy.ndimage import distance_transform_edt
 
+from relit.errors import run_script
 from relit.models import registry
 from relit.models.contours import RIGHT_EYE
 from relit.models.eye_texture import eye_albedo
@@ -331,4 +332,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main)

@@ -11,7 +11,7 @@ import os
 from functools import lru_cache
 from pathlib import Path
 
-from relit.errors import AssetCorrupt, AssetMissing
+from relit.errors import AssetCorrupt, AssetMissing, run_script
 
 
 def assets_folder() -> Path:
@@ -101,4 +101,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main)

@@ -11,6 +11,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from scipy.spatial import cKDTree
 
+from relit.errors import run_script
 from relit.models.build_head import in_frame
 from relit.models.head_build.population import makehuman_blend, similarity
 from relit.models.head_build.sources import read_makehuman
@@ -64,4 +65,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main)

@@ -14,6 +14,7 @@ import torch
 from safetensors.torch import save_file
 from scipy.interpolate import RBFInterpolator
 
+from relit.errors import run_script
 from relit.models import registry
 from relit.models.head import HeadModel, load_head_model
 from relit.models.skin_transfer import base_texture, carry_skin, read_linear
@@ -114,4 +115,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main)

@@ -13,6 +13,7 @@ from safetensors.torch import save_file
 from scipy.optimize import minimize
 from scipy.spatial import cKDTree
 
+from relit.errors import run_script
 from relit.geometry.mesh import vertex_normals
 from relit.models.head import load_head_model
 from relit.models.registry import assets_folder, record
@@ -107,4 +108,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main)

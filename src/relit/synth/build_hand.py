@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from safetensors.torch import save_file
 
+from relit.errors import run_script
 from relit.models.registry import assets_folder, record
 
 SCALE = 0.1  # metres per unit of the mesh
@@ -121,4 +122,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main)

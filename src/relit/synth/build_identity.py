@@ -17,6 +17,7 @@ from torch import Tensor
 
 from relit.appearance.colour import linear_from_srgb, srgb_from_linear
 from relit.appearance.lighting import LIGHT_NAMES, load_lighting, rotate_lighting
+from relit.errors import run_script
 from relit.geometry.camera import FULL_FRAME_DIAGONAL_MM
 from relit.geometry.transforms import rigid, rotation_from_vector
 from relit.head.eyes import paint_eyes
@@ -188,4 +189,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main)

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from safetensors.torch import save_file
 
-from relit.errors import NoFaceFound
+from relit.errors import NoFaceFound, run_script
 from relit.models import registry
 from relit.synth.detail import box_slices, places
 from relit.synth.pattern import LIMIT, SIZE
@@ -102,4 +102,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from safetensors.torch import save_file
 
+from relit.errors import run_script
 from relit.models.registry import assets_folder, record
 from relit.synth.panoramas import panorama_tensors
 
@@ -39,4 +40,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main)

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from relit.errors import InputError
+from relit.errors import InputError, run_script
 from relit.models.head import load_head_model
 from relit.models.registry import cards
 from relit.progress import SILENT, Progress, shown_progress
@@ -170,4 +170,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main)

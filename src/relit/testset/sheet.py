@@ -7,6 +7,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from relit.errors import InputError, run_script
+
 TILE_PX = 144
 QUALITY = 78
 
@@ -20,6 +22,8 @@ def contact_sheet(folder: Path, across: int) -> np.ndarray:
                 if member.name.endswith(".photo.jpg"):
                     picture = cv2.imdecode(np.frombuffer(shard.extractfile(member).read(), np.uint8), cv2.IMREAD_COLOR)
                     tiles.append(cv2.resize(picture, (TILE_PX, TILE_PX), interpolation=cv2.INTER_AREA))
+    if not tiles:
+        raise InputError(f"{folder} holds no photos in shards; give the folder of a test set")
     tiles += [np.full_like(tiles[0], 255)] * (-len(tiles) % across)
     return np.vstack([np.hstack(tiles[row : row + across]) for row in range(0, len(tiles), across)])
 
@@ -35,4 +39,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main)
