@@ -11,9 +11,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from relit.errors import AssetCorrupt, AssetMissing
-from relit.models.head_build.sources import obj_vertices, read_ict
+from relit.models.head_build.sources import ICT_URL, obj_vertices, read_ict
 
-ICT_URL = "https://github.com/ICT-VGL/ICT-FaceKit"
 GNM_URL = "https://huggingface.co/google/gnm-v3"
 
 

@@ -12,6 +12,7 @@ from relit.errors import AssetMissing
 LOCAL = ("head", "forehead", "eyebrows", "eyes", "nose", "mouth", "ears", "cheek", "chin", "neck", "asym")
 GENDERS, KINDS = ("female", "male"), ("african", "asian", "caucasian")
 AGES = ("baby", "child", "young", "old")
+ICT_URL = "https://github.com/ICT-VGL/ICT-FaceKit"
 UNIT_MM = 100.0  # MakeHuman counts in decimetres
 
 
@@ -89,7 +90,8 @@ def read_ict(folder: Path) -> Ict:
             return Ict(data["neutral_cm"] * 10.0, data["identity_cm"].astype(np.float64) * 10.0, expression)
     upstream = next((p for p in (folder, folder / "FaceXModel") if (p / "generic_neutral_mesh.obj").is_file()), None)
     if upstream is None:
-        raise AssetMissing(f"{folder} holds no FaceXModel/generic_neutral_mesh.obj; give the folder of ICT-FaceKit")
+        wanted = "neither FaceXModel/generic_neutral_mesh.obj nor ict_facekit.npz"
+        raise AssetMissing(f"{folder} holds {wanted}; get ICT-FaceKit from {ICT_URL}")
     neutral = obj_vertices(upstream / "generic_neutral_mesh.obj") * 10.0
     files = sorted(upstream.glob("identity[0-9]*.obj"))
     if not files:
