@@ -29,6 +29,9 @@ class Schedule:
     batch: int
     rate: float
     warm_up: int = 200
+    betas: tuple[float, float] = (0.9, 0.98)  # of the means of gradients and of their squares
+    decay: float = 1e-3  # of the weights
+    bound: float = 1.0  # of the gradients' norm
 
 
 def train(
@@ -51,7 +54,7 @@ def train(
     end = time.monotonic() + 60 * minutes
     device = next(network.parameters()).device
     mean = copy.deepcopy(network).requires_grad_(False)
-    optimiser = torch.optim.AdamW(network.parameters(), schedule.rate, betas=(0.9, 0.98), weight_decay=1e-3)
+    optimiser = torch.optim.AdamW(network.parameters(), schedule.rate, betas=schedule.betas, weight_decay=schedule.decay)
     step = _restore(network, mean, optimiser, folder)
     folder.mkdir(parents=True, exist_ok=True)
     told: dict[str, float] = {}
@@ -65,7 +68,7 @@ def train(
         total = torch.stack([term.float() for term in terms.values()]).sum()
         optimiser.zero_grad(set_to_none=True)
         total.backward()
-        norm = nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+        norm = nn.utils.clip_grad_norm_(network.parameters(), schedule.bound)
         if torch.isfinite(norm):  # a batch that overflows teaches nothing
             optimiser.step()
         step += 1
@@ -120,22 +123,32 @@ def _keep(network: nn.Module, mean: nn.Module, optimiser: torch.optim.Optimizer,
     for index, state in optimiser.state_dict()["state"].items():
         tensors |= {f"optimiser.{index}.{name}": torch.as_tensor(value) for name, value in state.items()}
     tensors["step"] = torch.tensor(step)
+    save_parts(tensors, folder / "checkpoint")
+
+
+def save_parts(tensors: dict[str, Tensor], stem: Path) -> None:
+    """Writes tensors to `stem`-0.safetensors, -1 and so on, none larger than LARGEST_FILE."""
     parts: list[dict[str, Tensor]] = [{}]
     for name, value in tensors.items():
         if sum(v.nbytes for v in parts[-1].values()) + value.nbytes > LARGEST_FILE:
             parts.append({})
         parts[-1][name] = value.detach().cpu().contiguous()
     for number, part in enumerate(parts):
-        partial = folder / f"checkpoint-{number}.partial"
-        save_file(part, partial, metadata={"step": str(step)})
-        partial.replace(folder / f"checkpoint-{number}.safetensors")
+        partial = stem.with_name(f"{stem.name}-{number}.partial")
+        save_file(part, partial)
+        partial.replace(partial.with_suffix(".safetensors"))
+
+
+def load_parts(stem: Path) -> dict[str, Tensor]:
+    """The tensors of `save_parts`; none where there are no files."""
+    paths = sorted(stem.parent.glob(f"{stem.name}-*.safetensors"))
+    return {name: value for path in paths for name, value in load_file(path).items()}
 
 
 def _restore(network: nn.Module, mean: nn.Module, optimiser: torch.optim.Optimizer, folder: Path) -> int:
-    paths = sorted(folder.glob("checkpoint-*.safetensors"))
-    if not paths:
+    tensors = load_parts(folder / "checkpoint")
+    if not tensors:
         return 0
-    tensors = {name: value for path in paths for name, value in load_file(path).items()}
     of = lambda prefix: {n.removeprefix(prefix): v for n, v in tensors.items() if n.startswith(prefix)}  # noqa: E731
     network.load_state_dict(of("network."))
     mean.load_state_dict(of("mean."))

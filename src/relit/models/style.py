@@ -1,0 +1,123 @@
+"""Parts of style-based networks: equalised layers, modulated convolutions with noise, pictures of Haar coefficients."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import avg_pool2d, conv2d, interpolate, leaky_relu, linear, pixel_shuffle
+
+_HADAMARD = torch.tensor([[1.0, 1, 1, 1], [1, -1, 1, -1], [1, 1, -1, -1], [1, -1, -1, 1]]) / 2
+_SLOPE, _GAIN = 0.2, math.sqrt(2 / (1 + 0.2**2))
+
+
+def activated(x: Tensor) -> Tensor:
+    """Leaky rectifier that keeps the second moment of standard normal input."""
+    return leaky_relu(x, _SLOPE) * _GAIN
+
+
+def doubled(x: Tensor) -> Tensor:
+    """(B, C, 2 H, 2 W) by linear interpolation: the binomial filter (1, 3, 3, 1) of StyleGAN2."""
+    return interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
+
+
+def unfolded(coefficients: Tensor) -> Tensor:
+    """(B, C, 2 H, 2 W) the picture of Haar coefficients (B, 4 C, H, W), orthonormal, the C coarse ones first.
+
+    Source: generators that say wavelets, SWAGAN (Gal et al., SIGGRAPH 2021).
+    """
+    groups = coefficients.unflatten(1, (4, coefficients.shape[1] // 4))
+    return pixel_shuffle(torch.einsum("kj,bkchw->bcjhw", _HADAMARD.to(groups), groups).flatten(1, 2), 2)
+
+
+class Dense(nn.Module):
+    """A linear layer with equalised learning rate, `rate` times that of others (Karras et al. 2018, section 4.1)."""
+
+    def __init__(self, inputs: int, outputs: int, bias: float = 0.0, rate: float = 1.0):
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(outputs, inputs) / rate)
+        self.bias = nn.Parameter(torch.full((outputs,), bias / rate))
+        self.rate, self.gain = rate, rate / math.sqrt(inputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return linear(x, self.weight * self.gain, self.bias * self.rate)
+
+
+class Conv(nn.Module):
+    """A convolution with equalised learning rate: of equal size, or of patches that lie side by side."""
+
+    def __init__(self, inputs: int, outputs: int, kernel: int = 3, patches: bool = False):
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(outputs, inputs, kernel, kernel))
+        self.bias = nn.Parameter(torch.zeros(outputs))
+        self.gain = 1 / math.sqrt(inputs * kernel**2)
+        self.stride, self.padding = (kernel, 0) if patches else (1, kernel // 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return conv2d(x, self.weight * self.gain, self.bias.to(x.dtype), self.stride, self.padding)
+
+
+class ModulatedConv(nn.Module):
+    """(B, inputs, H, W) and latents (B, D) -> (B, outputs, H, W): the latent scales each channel of the kernel.
+
+    Source: StyleGAN2 (Karras et al., CVPR 2020), section 2.2: scales s_i of the input channels, and outputs divided by
+    the norm of the scaled kernel. Scaling input and output instead of the kernel is the same, and one convolution for all.
+    """
+
+    def __init__(self, inputs: int, outputs: int, latent: int, kernel: int = 3, demodulate: bool = True):
+        super().__init__()
+        self.style = Dense(latent, inputs, bias=1.0)
+        self.weight = nn.Parameter(torch.randn(outputs, inputs, kernel, kernel))
+        self.gain, self.demodulate = 1 / math.sqrt(inputs * kernel**2), demodulate
+
+    def forward(self, x: Tensor, w: Tensor) -> Tensor:
+        scale = self.style(w)
+        kernel = self.weight * self.gain
+        out = conv2d(x * scale[:, :, None, None].to(x.dtype), kernel, padding=kernel.shape[-1] // 2)
+        if self.demodulate:
+            power = (scale.float().square()[:, None] * kernel.square().sum((2, 3))).sum(2)
+            out = out * torch.rsqrt(power + 1e-8)[:, :, None, None].to(out.dtype)
+        return out
+
+
+class StyleLayer(nn.Module):
+    """A modulated convolution, twice as large if `up`, then noise of a learned strength, bias and rectifier."""
+
+    def __init__(self, inputs: int, outputs: int, latent: int, up: bool = False):
+        super().__init__()
+        self.conv = ModulatedConv(inputs, outputs, latent)
+        self.noise = nn.Parameter(torch.zeros(()))
+        self.bias = nn.Parameter(torch.zeros(outputs))
+        self.up = up
+
+    def forward(self, x: Tensor, w: Tensor, noise: torch.Generator | None) -> Tensor:
+        out = self.conv(x, w)
+        out = doubled(out) if self.up else out
+        if noise is not None:
+            drawn = torch.randn(len(out), 1, *out.shape[2:], generator=noise, device=out.device)
+            out = out + (self.noise * drawn).to(out.dtype)
+        return activated(out + self.bias[:, None, None].to(out.dtype))
+
+
+class StyleLevel(nn.Module):
+    """Two style layers, the first of which doubles the size."""
+
+    def __init__(self, inputs: int, outputs: int, latent: int):
+        super().__init__()
+        self.enter = StyleLayer(inputs, outputs, latent, up=True)
+        self.refine = StyleLayer(outputs, outputs, latent)
+
+    def forward(self, x: Tensor, w: Tensor, noise: torch.Generator | None) -> Tensor:
+        return self.refine(self.enter(x, w, noise), w, noise)
+
+
+class Halving(nn.Module):
+    """A residual block that halves the size (StyleGAN2, section 4.1), by means of four texels."""
+
+    def __init__(self, inputs: int, outputs: int):
+        super().__init__()
+        self.first, self.second = Conv(inputs, inputs), Conv(inputs, outputs)
+        self.skip = Conv(inputs, outputs, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        detail = activated(self.second(avg_pool2d(activated(self.first(x)), 2)))
+        return (detail + self.skip(avg_pool2d(x, 2))) / math.sqrt(2)

@@ -1,0 +1,82 @@
+"""Principal components of aligned maps: the linear base of the texture priors, and the baseline that they must beat."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn.functional import adaptive_avg_pool2d
+
+from relit.models.texture_prior import BASE_SIZE, CHANNELS, MEAN_ROWS, Statistics
+from relit.train.prior_maps import LIGHTS, PriorMaps, mirrored
+
+_BLOCK = 1 << 14  # values of a sample that are worked on at once
+
+
+@dataclass(frozen=True)
+class LinearModel:
+    """A Gaussian of K dimensions in a space of P: the mean, and orthogonal modes of one standard deviation."""
+
+    mean: Tensor  # (P,)
+    modes: Tensor  # (K, P)
+
+    def coefficients(self, samples: Tensor) -> Tensor:
+        """(N, K) of samples (N, P), in standard deviations."""
+        power = self.modes.square().sum(1).clamp_min(1e-12)
+        return (samples - self.mean) @ self.modes.T / power
+
+    def samples(self, coefficients: Tensor) -> Tensor:
+        """(N, P) what coefficients (N, K) stand for."""
+        return self.mean + coefficients @ self.modes
+
+
+def fit_linear(samples: Tensor, count: int, weight: Tensor | None = None) -> LinearModel:
+    """The `count` strongest principal components of samples (N, P); fewer where the samples span fewer.
+
+    Args:
+        samples: of any type; worked on in single precision, some columns at a time.
+        weight: (P,) by which each value is multiplied first.
+    """
+    total = samples.shape[1]
+    blocks = [slice(at, min(at + _BLOCK, total)) for at in range(0, total, _BLOCK)]
+    part = lambda block: samples[:, block].float() * (1 if weight is None else weight[block])  # noqa: E731
+    mean = torch.cat([part(block).mean(0) for block in blocks])
+    gram = sum(_gram(part(block) - mean[block]) for block in blocks)
+    power, vectors = torch.linalg.eigh(gram.double())
+    power, vectors = power.flip(0)[:count], vectors.flip(1)[:, :count]
+    # half a count of the samples is lost to the mean; what rounding leaves is no mode
+    vectors = vectors[:, power > 1e-6 * power[0]].float()
+    modes = torch.cat([vectors.T @ (part(block) - mean[block]) for block in blocks], 1)
+    return LinearModel(mean, modes / len(samples) ** 0.5)
+
+
+def _gram(block: Tensor) -> Tensor:
+    return block @ block.T
+
+
+def statistics_of(maps: PriorMaps, count: int) -> Statistics:
+    """Mean, scale and principal components of all maps and their mirror images."""
+    channels = [CHANNELS[name] for name in maps.branches]
+    rows = min(maps.rows, MEAN_ROWS)
+    sums = squares = torch.zeros(1)
+    small, total = [], 0
+    for codes in batches(maps):
+        fitted = adaptive_avg_pool2d(codes, (rows, rows * 2 // 3))
+        sums, squares, total = sums + fitted.sum(0), squares + fitted.square().sum(0), total + len(codes)
+        small.append(adaptive_avg_pool2d(codes, BASE_SIZE))
+    mean = sums / total
+    mean = (mean + mirrored(mean[None], maps.branches)[0]) / 2
+    spread = (squares / total - mean.square()).clamp_min(0)
+    scale = torch.cat([part.mean().sqrt().expand(len(part)) for part in spread.split(channels)])
+    samples = torch.cat(small)
+    samples = torch.cat([samples, mirrored(samples, maps.branches)]) / scale[:, None, None]
+    modes = fit_linear(samples.flatten(1), count).modes
+    return Statistics(mean, scale, modes.view(-1, *samples.shape[1:]).half())
+
+
+def batches(maps: PriorMaps, size: int = 16):
+    """Yields the coded maps of all subjects once, lit textures in each light."""
+    lights = LIGHTS if "lit" in maps.branches else 1
+    order = [(n, k) for n in range(len(maps)) for k in range(lights)]
+    for at in range(0, len(order), size):
+        numbers, chosen = zip(*order[at : at + size], strict=True)
+        yield maps.codes(numbers, chosen)

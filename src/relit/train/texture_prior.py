@@ -1,0 +1,189 @@
+"""Trains a texture prior on maps of `relit.train.prior_maps`.
+
+    python -m relit.train.prior_maps MAPS --files 64 --workers 2
+    python -m relit.train.prior_maps MAPS --files 4 --split test --seed 9
+    python -m relit.train.texture_prior MAPS RUN --prior fitme --config cpu       # goes on where it was stopped
+"""
+
+import argparse
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import avg_pool2d
+
+from relit.models.texture_discriminator import TextureDiscriminator
+from relit.models.texture_prior import PRIORS, PriorShape, Statistics, TexturePrior
+from relit.train.adversarial import (
+    adapted,
+    draw_augmentation,
+    fooling_loss,
+    frozen,
+    gradient_penalty,
+    path_penalty,
+    telling_loss,
+)
+from relit.train.linear import statistics_of
+from relit.train.loop import Schedule, device_of, load_parts, save_parts, train
+from relit.train.prior_maps import PriorMaps, face_weight
+
+
+@dataclass(frozen=True)
+class Config:
+    """A named size of a prior, of its critic and of the training."""
+
+    latent: int
+    trunk: tuple[int, ...]
+    fine: dict[str, tuple[int, ...]]  # by prior: one branch can be wider than each of three
+    judges: tuple[int, int, int]
+    schedule: Schedule
+    adapt_pictures: int  # that move the augmentation from never to always
+    path_every: int = 0  # steps between penalties on path lengths; 0 is none
+
+    def shape(self, kind: str, latent: int) -> PriorShape:
+        """Of a prior whose maps have `latent` principal components."""
+        return PriorShape(PRIORS[kind], latent, self.trunk, self.fine[kind])
+
+
+def _schedule(steps: int, batch: int, rate: float) -> Schedule:
+    # no momentum, as always against a critic; the penalties keep critics smooth, so that gradients need no bound
+    return Schedule(steps, batch, rate, betas=(0.0, 0.99), decay=0.0, bound=1e4)
+
+
+CONFIGS = {
+    "cpu": Config(
+        256, (128, 128, 128, 96), {"ganfit": (64, 32), "fitme": (48, 16)}, (32, 64, 96),
+        _schedule(6000, 4, 2e-3), 100_000,
+    ),
+    "gpu": Config(
+        256, (384, 384, 384, 256, 128), {"ganfit": (64, 32), "fitme": (48, 24)}, (64, 128, 192),
+        _schedule(6000, 32, 2.5e-3), 300_000, path_every=8,
+    ),
+}  # fmt: skip
+PENALTY_EVERY, PENALTY = 16, 5.0  # steps between penalties on the critics' gradients
+LATENT_NOISE = 0.1  # standard deviation of what is added to codes before they are decoded
+TEXEL, TONE, FEATURES, PATH = 30.0, 10.0, 1.0, 0.01  # weights of the terms; that of the others is 1
+HELD_OUT = 32  # subjects
+
+
+class Players(nn.Module):
+    """A prior and its critic, with what the training remembers between steps."""
+
+    def __init__(self, shape: PriorShape, statistics: Statistics, judges: tuple[int, int, int]):
+        super().__init__()
+        self.prior = TexturePrior(shape, statistics)
+        self.judge = TextureDiscriminator(shape, judges)
+        self.register_buffer("augmented", torch.zeros(()))  # probability of each augmentation
+        self.register_buffer("path", torch.zeros(()))  # running mean of path lengths
+
+
+def losses_of(players: Players, codes: Tensor, step: int, config: Config) -> dict[str, Tensor]:
+    """Terms for all players, each of which teaches one of them: one sum, one step for all.
+
+    Half of what the generator makes are reconstructions of the first half of the batch, half are drawn. All judge each other
+    as they were before the step, so that the generator runs once. The mapping learns how likely the encoder's codes are.
+
+    Args:
+        codes: (B, C, H, W) coded maps in [0, 1].
+    """
+    device, count, half = codes.device, len(codes), len(codes) // 2
+    drawn = torch.Generator(device).manual_seed(step)
+    normal = lambda n: torch.randn(n, players.prior.shape.latent, generator=drawn, device=device)  # noqa: E731
+    prior, judge = players.prior, players.judge
+    real = prior.deviation(codes)
+    bent = prior.encode(real) + LATENT_NOISE * normal(count)
+    sampled = prior.mapping(normal(half))
+    made = prior(torch.cat([bent[:half], sampled]), drawn)
+
+    chance = torch.Generator().manual_seed(step)
+    augment = draw_augmentation(count + half, real.shape[1], float(players.augmented), chance)
+    augment_made = augment[[*range(half), *range(count, count + half)]]  # reconstructions like what they reconstruct
+    shown = augment[:count](real)
+    of_real, of_made = judge(shown), judge(augment_made(made.detach()))
+    with frozen(judge):
+        fooled = judge(augment_made(made))
+    players.augmented.copy_(adapted(players.augmented, of_real.logits["joint"], config.adapt_pictures))
+
+    error = made[:half] - real[:half]
+    pairs = zip(fooled.features, of_real.features, strict=True)
+    terms = {
+        "texel": TEXEL * error.abs().mean(),
+        "tone": TONE * avg_pool2d(error, 16).abs().mean(),
+        "features": FEATURES * torch.stack([(a[:half] - b[:half].detach()).abs().mean() for a, b in pairs]).sum(),
+        "fooling": fooling_loss(fooled.logits),
+        "likely": prior.mapping.normal(bent.detach())[1].mean() / bent.shape[1],
+        "telling": telling_loss(of_real.logits, of_made.logits),
+    }
+    if step % PENALTY_EVERY == 0:
+        terms["smooth"] = PENALTY * PENALTY_EVERY * gradient_penalty(lambda x: judge(x).logits, shown)
+    if config.path_every and step % config.path_every == 0:
+        paths = path_penalty(prior, sampled[: max(1, half // 4)], players.path, drawn)
+        terms["path"] = PATH * config.path_every * paths
+    return terms
+
+
+def reconstruction_db(prior: TexturePrior, maps: PriorMaps, numbers: np.ndarray) -> dict[str, float]:
+    """Peak signal-to-noise ratio of coded maps of the face against what latents of the encoder give, by branch."""
+    errors, weight = [], face_weight(maps.rows).to(maps.device)
+    for first in range(0, len(numbers), 4):
+        codes = maps.codes(numbers[first : first + 4], np.zeros(4, int)[: len(numbers) - first])
+        with torch.no_grad():
+            found = prior.codes(prior(prior.encode(prior.deviation(codes))))
+        errors.append(((found - codes).square() * weight).sum((2, 3)) / weight.sum())
+    parts = torch.cat(errors).split(prior.shape.channels, 1)
+    return {name: float(-10 * part.mean(1).log10().mean()) for name, part in zip(maps.branches, parts, strict=True)}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("maps", type=Path)
+    parser.add_argument("run", type=Path, help="folder of checkpoints and of the result")
+    parser.add_argument("--prior", choices=PRIORS, required=True)
+    parser.add_argument("--config", choices=CONFIGS, default="cpu")
+    parser.add_argument("--minutes", type=float, default=1e6)
+    given = parser.parse_args()
+    config = CONFIGS[given.config]
+    device = device_of(given.config)
+    torch.manual_seed(0)
+    learn, held_out = (PriorMaps(given.maps, split, PRIORS[given.prior], device) for split in ("train", "test"))
+    players = new_players(learn, given.prior, config, given.run).to(device, memory_format=torch.channels_last)
+
+    def losses(players, step):
+        return losses_of(players, learn.random(config.schedule.batch, np.random.default_rng([1, step])), step, config)
+
+    def validate(players):
+        figures = reconstruction_db(players.prior, held_out, np.arange(min(HELD_OUT, len(held_out))))
+        return {f"psnr_{name}": value for name, value in figures.items()}
+
+    prior = train(players, losses, validate, config.schedule, given.run, given.minutes).prior
+    save_prior(prior, given.run)
+
+
+def new_players(maps: PriorMaps, kind: str, config: Config, run: Path) -> Players:
+    """Untrained players for the maps, whose statistics are kept in the folder of the run.
+
+    Raises:
+        SystemExit: the maps are of another size than the configuration's textures.
+    """
+    run.mkdir(parents=True, exist_ok=True)
+    if not load_parts(run / "statistics"):
+        save_parts(vars(statistics_of(maps, config.latent)), run / "statistics")
+    statistics = Statistics(**load_parts(run / "statistics"))
+    shape = config.shape(kind, len(statistics.modes))
+    if shape.size[0] != maps.rows:
+        raise SystemExit(f"this configuration needs maps of {shape.size[0]} rows, these have {maps.rows}; make others")
+    return Players(shape, statistics, config.judges)
+
+
+def save_prior(prior: TexturePrior, folder: Path) -> None:
+    """Writes the weights in half precision, in files of `prior-*.safetensors`, with the mean of 4096 drawn latents."""
+    z = torch.randn(4096, prior.shape.latent, generator=torch.Generator().manual_seed(0)).to(prior.centre)
+    with torch.no_grad():
+        prior.centre.copy_(prior.mapping(z).mean(0))
+    save_parts({name: value.half() for name, value in prior.state_dict().items()}, folder / "prior")
+
+
+if __name__ == "__main__":
+    main()
