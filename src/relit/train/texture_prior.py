@@ -63,7 +63,7 @@ CONFIGS = {
     ),
 }  # fmt: skip
 PENALTY_EVERY, PENALTY = 16, 5.0  # steps between penalties on the critics' gradients
-LATENT_NOISE = 0.1  # standard deviation of what is added to codes before they are decoded
+LATENT_NOISE = 0.1  # standard deviation of what is added to codes whose likelihood is learned: they are few
 TEXEL, TONE, FEATURES, PATH = 30.0, 10.0, 1.0, 0.01  # weights of the terms; that of the others is 1
 HELD_OUT = 32  # subjects
 
@@ -93,9 +93,8 @@ def losses_of(players: Players, codes: Tensor, step: int, config: Config) -> dic
     normal = lambda n: torch.randn(n, players.prior.shape.latent, generator=drawn, device=device)  # noqa: E731
     prior, judge = players.prior, players.judge
     real = prior.deviation(codes)
-    bent = prior.encode(real) + LATENT_NOISE * normal(count)
-    sampled = prior.mapping(normal(half))
-    made = prior(torch.cat([bent[:half], sampled]), drawn)
+    code, sampled = prior.encode(real), prior.mapping(normal(half))
+    made = prior(torch.cat([code[:half], sampled]), drawn)
 
     chance = torch.Generator().manual_seed(step)
     augment = draw_augmentation(count + half, real.shape[1], float(players.augmented), chance)
@@ -113,7 +112,7 @@ def losses_of(players: Players, codes: Tensor, step: int, config: Config) -> dic
         "tone": TONE * avg_pool2d(error, 16).abs().mean(),
         "features": FEATURES * torch.stack([(a[:half] - b[:half].detach()).abs().mean() for a, b in pairs]).sum(),
         "fooling": fooling_loss(fooled.logits),
-        "likely": prior.mapping.normal(bent.detach())[1].mean() / bent.shape[1],
+        "likely": prior.mapping.normal(code.detach() + LATENT_NOISE * normal(count))[1].mean() / code.shape[1],
         "telling": telling_loss(of_real.logits, of_made.logits),
     }
     if step % PENALTY_EVERY == 0:
