@@ -25,6 +25,9 @@ GAP = (0.5, 0.9)  # log ratio below the lips' median between no doubt and full d
 BROAD, FINE = 0.035, 0.012  # of the map's width: scales at which left-over light is told from skin
 
 
+MARKED = ("brows", "lips", "eyelids", "nostrils", "beard")  # not of the plain colour of skin
+
+
 class Kept(NamedTuple):
     """How much of a symmetric deviation from the typical skin is skin; the rest is light."""
 
@@ -35,6 +38,12 @@ class Kept(NamedTuple):
 
 KEPT_BROAD = Kept(bright=0.35, dark=0.6, hue=0.3)
 KEPT_FINE = Kept(bright=0.8, dark=0.65, hue=0.7)
+
+
+def plain_and_hued(masks: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+    """[0, 1] where skin has the plain colour of skin, and where its hue hardly changes; of `regions.region_masks`."""
+    plain = 1 - torch.stack([masks[name] for name in MARKED]).amax(0)
+    return plain, torch.stack([plain, 0.6 * masks["beard"] * (1 - masks["lips"]), 0.4 * masks["eyelids"]]).amax(0)
 
 
 def delight(
@@ -69,12 +78,12 @@ def delight(
     clipped = torch.maximum(smoothstep(*CLIPPED, seen.radiance.amax(-1)) * 0.8, drowned)
     dark = 1 - smoothstep(floor * 0.8, floor * 2.5, seen.irradiance.amin(-1))
     ratio = (albedo.clamp_min(2e-3) / base.clamp_min(5e-3)).log()
-    confidence = seen.confidence * (1 - clipped) * (1 - dark) * (1 - _gap(ratio, seen.confidence * lips))
-    ratio = _of_skin_hue(ratio, confidence, hued)
+    confidence = seen.confidence * (1 - clipped) * (1 - dark) * (1 - gap(ratio, seen.confidence * lips))
+    ratio = of_skin_hue(ratio, confidence, hued)
     return torch.from_numpy(_without_light(ratio.numpy(), confidence.numpy(), hued.numpy())), confidence
 
 
-def _of_skin_hue(ratio: Tensor, confidence: Tensor, hued: Tensor) -> Tensor:
+def of_skin_hue(ratio: Tensor, confidence: Tensor, hued: Tensor) -> Tensor:
     """The log ratio with its brightness bounded and its hue kept within what pigments of skin can do.
 
     Blood and melanin only ever take from green and blue: skin blushes and freckles far more than it turns green, blue
@@ -131,7 +140,7 @@ def _without_gloss(albedo: Tensor, base: Tensor, skin: Tensor) -> tuple[Tensor, 
     return matt + hue * (around / around.mean(-1, keepdim=True) * bright - matt), share
 
 
-def _gap(ratio: Tensor, lips: Tensor) -> Tensor:
+def gap(ratio: Tensor, lips: Tensor) -> Tensor:
     """(H, W) in [0, 1]: 1 on the dark line between the lips and in an open mouth that reaches into them."""
     certain = lips > 0.5
     if not certain.any():

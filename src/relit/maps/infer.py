@@ -67,7 +67,7 @@ def infer_surface(
         seed: of the synthesised pores.
         size: rows and columns of the result; those of the albedo if None. Larger maps hold finer pores.
         known: specular albedo and relief in millimetres that are known from elsewhere, and their weight in [0, 1], each of
-            the size of the albedo. Pores finer than they hold are added all the same.
+            the size of the albedo. The relief is added to the one that is read from the albedo.
 
     Returns:
         F0 in [0, 0.08], roughness in [0.05, 1], unit tangent normals (diffuse softened by scattering), millimetres.
@@ -90,7 +90,7 @@ def infer_surface(
     gloss = enlarge(gloss, height, width)
     if known is not None:
         specular, relief, weight = (plane.numpy() for plane in known)
-        creases += weight * (relief - creases)
+        creases += weight * relief
         gloss = gloss + weight * (specular / SKIN_F0 - gloss)
     if size is not None and size != (height, width):
         height, width = size

@@ -14,12 +14,12 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import pad
 
-from relit.maps.delight import CLIPPED
+from relit.maps.delight import CLIPPED, gap, of_skin_hue, plain_and_hued
 from relit.maps.learned import seen_texture, shared_tone, tone_of
 from relit.maps.pyramid import at_size
 from relit.maps.unwrap import Unwrapped, smoothstep
 from relit.models.completion import load_completion, mean_of_seen
-from relit.models.delighting import BRIGHTEST, DARKEST
+from relit.models.delighting import BRIGHTEST, DARKEST, load_delighting
 from relit.models.head import HeadModel
 from relit.models.regions import region_masks
 from relit.models.skin import load_skin_model, skin_albedo
@@ -53,7 +53,8 @@ class Reading:
 
     light: Float[Tensor, "S S 3"]  # log of what a white surface would show, highlights included
     bare: Float[Tensor, "S S"]  # [0, 1] probability that nothing lies before the skin
-    tone: Float[Tensor, "3"]  # log ratio of the person's skin to the statistical albedo
+    tone: Float[Tensor, "3"]  # log ratio of the person's skin to the statistical albedo, as both stages say it
+    level: Float[Tensor, "3"]  # the same of `albedo`
     albedo: Float[Tensor, "1 3 h w"]  # log
     surface: Float[Tensor, "1 3 h w"]  # as `surface_planes`, less FLAT
     trust: Float[Tensor, "1 1 h w"]
@@ -82,7 +83,7 @@ def infer(model: HeadModel, observations: tuple[Observation, ...], fits: tuple[F
     weights = [one.trust**CLEAR for one in readings]
     total = sum(weights).clamp_min(1e-8)
     mean = lambda of: sum(of(one) * w for one, w in zip(readings, weights, strict=True)) / total  # noqa: E731
-    albedo = mean(lambda one: one.albedo + (tone - one.tone)[:, None, None])
+    albedo = mean(lambda one: one.albedo + (tone - one.level)[:, None, None])
     known = torch.stack([one.trust for one in readings]).amax(0)
     level = mean_of_seen(albedo, known)
     with torch.no_grad():
@@ -103,7 +104,7 @@ def read_photo(model: HeadModel, observation: Observation, fit: FaceFit) -> Read
     coded, visible = planes(lit), planes(confidence[..., None])
     check_texture(coded, visible)
     with torch.no_grad():
-        whole, _ = read_whole(load_inference("whole"), halved(coded), halved(visible))
+        whole, first = read_whole(load_delighting(), halved(coded), halved(visible))
         read = near_input(coded, visible, whole)
         near = near_albedo(load_inference("diffuse")(read), coded, whole)
         surface = surface_planes(load_inference("surface")(read)) - torch.tensor(FLAT)[:, None, None]
@@ -117,10 +118,16 @@ def read_photo(model: HeadModel, observation: Observation, fit: FaceFit) -> Read
     clipped = 0.8 * smoothstep(*CLIPPED, window_of(coded).amax(1, keepdim=True))
     trust = window_of(visible) * near.bare * (1 - clipped)
     masks, albedo = region_masks(SIZE, SIZE), near.albedo.clamp(DARKEST, BRIGHTEST).log()
-    plain = (masks["cheeks"] + masks["forehead"] + masks["chin"])[rows, columns] > 0.5
-    statistical = at_size(skin_albedo(load_skin_model(), fit.albedo), (SIZE, SIZE))[rows, columns].log()
-    tone = tone_of(albedo[0].permute(1, 2, 0) - statistical, plain, trust[0, 0])
-    return Reading(both[..., :3].contiguous(), both[..., 3].contiguous(), tone, albedo, surface, trust)
+    plain, half = masks["cheeks"] + masks["forehead"] + masks["chin"] > 0.5, slice(ROWS.start // 2, ROWS.stop // 2)
+    statistical = at_size(skin_albedo(load_skin_model(), fit.albedo), (SIZE, SIZE)).log()
+    change = first.albedo[0].log().permute(1, 2, 0) - at_size(statistical, (SIZE // 2,) * 2)[half]
+    tone = tone_of(change, at_size(plain[..., None].float(), (SIZE // 2,) * 2)[half][..., 0] > 0.5, first.trust[0, 0])
+    statistical, plain = statistical[rows, columns], plain[rows, columns]
+    ratio, hued = albedo[0].permute(1, 2, 0) - statistical, plain_and_hued(masks)[1][rows, columns]
+    trust = trust * (1 - gap(ratio, trust[0, 0] * masks["lips"][rows, columns]))
+    level = tone_of(ratio, plain, trust[0, 0])
+    albedo = (of_skin_hue(ratio, trust[0, 0], hued) + statistical).permute(2, 0, 1)[None]
+    return Reading(both[..., :3].contiguous(), both[..., 3].contiguous(), 0.5 * (tone + level), level, albedo, surface, trust)
 
 
 def photo_ratio(
@@ -136,7 +143,7 @@ def photo_ratio(
     photo = (seen.radiance * fit.exposure).clamp(DARKEST, 1)
     clipped = 0.8 * smoothstep(*CLIPPED, photo.amax(-1))
     trust = seen.confidence * at_size(one.bare[..., None], size)[..., 0] * (1 - clipped)
-    return photo.log() - at_size(one.light, size) + (tone - one.tone) - base.clamp_min(5e-3).log(), trust
+    return photo.log() - at_size(one.light, size) + (tone - one.level) - base.clamp_min(5e-3).log(), trust
 
 
 def completed(inferred: Inferred, size: tuple[int, int]) -> "Completed":

@@ -10,7 +10,7 @@ from relit.geometry.uv import dilate
 from relit.maps import inferred, learned
 from relit.maps.bare_skin import SIDE, find_bare_skin
 from relit.maps.complete import complete
-from relit.maps.delight import delight
+from relit.maps.delight import delight, gap, of_skin_hue, plain_and_hued
 from relit.maps.folds import fold_darkening
 from relit.maps.infer import infer_surface
 from relit.maps.mesostructure import PIT_MM, PIT_SHADE
@@ -25,7 +25,6 @@ from relit.render.rasterise import Fragments, interpolate
 from relit.types import FaceFit, Observation, ReflectanceMaps
 
 SMOOTH_SIDE = 512  # texels: enough for what varies no faster than the mesh
-MARKED = ("brows", "lips", "eyelids", "nostrils", "beard")  # not of the plain colour of skin
 # Of the darkness of wrinkles and of an expression's folds: it is mostly shading, which the relief brings back, but a
 # likeness also lives on it.
 KEPT_FOLDS = (0.7, 0.35)
@@ -65,14 +64,15 @@ def build_maps(
     tone = whole_person.tone if whole_person else learned.shared_tone(told)
     base = at_size((statistical * tone.exp()).clamp(0, 1), size)
     masks = region_masks(*size)
-    plain = 1 - torch.stack([masks[name] for name in MARKED]).amax(0)
-    hued = torch.stack([plain, 0.6 * masks["beard"] * (1 - masks["lips"]), 0.4 * masks["eyelids"]]).amax(0)
+    plain, hued = plain_and_hued(masks)
     weighted, weight, confidence, hair = torch.zeros(*size, 3), torch.zeros(size), torch.zeros(size), []
     for index, (observation, fit) in enumerate(zip(observations, fits, strict=True)):
         seen = unwrap(model, observation, views[index], fragments)
         seen.confidence.mul_(at_size(bares[index].mask[..., None], size)[..., 0])
         if whole_person:
             ratio, trust = inferred.photo_ratio(seen, whole_person.readings[index], fit, base, tone)
+            trust = trust * (1 - gap(ratio, trust * masks["lips"]))
+            ratio = of_skin_hue(ratio, trust, hued)
         else:
             if told:
                 seen = learned.under_light(seen, told[index], fit, tone)

@@ -8,6 +8,7 @@ from relit.progress import SILENT
 METHODS = {
     "avatarme": "as classical, but a trained network tells the light and the tone of the skin",
     "classical": "landmarks, statistical skin and light, then the photo's own texture: no trained generator",
+    "yamaguchi": "networks alone turn the unwrapped photo into reflectance, complete it by symmetry and refine it",
 }
 DEFAULT = "avatarme"
 HIGHEST_SEED = 2**31

@@ -26,8 +26,9 @@ def finish(start: Fitted, size: tuple[int, int], seed: int, watch: Stopwatch) ->
 
     Source: Yamaguchi et al., "High-fidelity facial reflectance and geometry inference from an unconstrained image",
     SIGGRAPH 2018.
-    Differs: trained on rendered subjects, not on scans. Detail of a photo that is sharper than 512 x 512 stays. Beyond the
-    face (scalp, neck, ears) the maps go on as in the classical method.
+    Differs: trained on rendered subjects, not on scans. Detail of a photo that is sharper than 512 x 512 stays. What the
+    relief network does not say follows by the classical rules: fine lines that the albedo shows, pores, roughness. Beyond
+    the face (scalp, neck, ears) the maps go on as in the classical method.
     """
     model, observations = start.model, start.observations
     with watch.stage("infer") as step:

@@ -1,8 +1,9 @@
 """The inference networks: the unwrapped, masked texture of a face in, its reflectance out. No geometry of the person.
 
-Two stages of residual U-Nets. The first reads the whole texture at half its size and says what varies slowly: the light, a
-first guess of the skin, what lies before it. Two more, alike, read the face at 512 x 512 beside that. One takes the rest of
-the light away: highlights, edges of shadows, the shade of folds. The other says specular albedo and relief.
+Two stages. The first is the de-lighting network, given the mean head's geometry in place of the person's: it reads the
+texture at half its size and says what varies slowly, the light, a first guess of the skin, what lies before it. Two U-Nets,
+alike, read the face at 512 x 512 beside that. One takes the rest of the light away: highlights, edges of shadows, the shade
+of folds. The other says specular albedo and relief.
 
 Source: Yamaguchi et al., "High-fidelity facial reflectance and geometry inference from an unconstrained image", SIGGRAPH
 2018, section 4: one network for diffuse albedo, one of the same shape for specular albedo and displacement in two bands.
@@ -22,8 +23,6 @@ from relit.errors import InputError
 from relit.geometry.mesh import vertex_normals
 from relit.geometry.uv import rasterise_uv
 from relit.models.delighting import DARKEST, Delit, delighting_input, delit
-from relit.models.delighting import INPUTS as WHOLE_INPUTS
-from relit.models.delighting import OUTPUTS as WHOLE_OUTPUTS
 from relit.models.head import load_head_model
 from relit.models.registry import load_tensors
 from relit.models.unet import UNet, UNetShape, unet_from
@@ -38,6 +37,7 @@ OUTPUTS = {"diffuse": 6, "surface": 3}
 FLAT = (0.35, 0.5, 0.5)  # in these channels: F0 0.028, no relief
 SEEN = 0.3  # visibility that at least one texel must reach
 SHADE, HUE, SHADE_TEXELS = 1.2, 0.15, 4  # bounds of the second stage's log shade and its hue, and what shares one
+STRANGE, LIGHTNESS = 2.0, (-2.0, 1.2)  # bounds of log ratios to the first stage's guess, as read and as said
 GLOSS, MATT = 0.95, 3.0  # most of a texel that may be highlight; log odds against it for which the network says 0
 
 
@@ -57,26 +57,21 @@ class Near(NamedTuple):
     bare: Tensor  # [0, 1]
 
 
-def new_whole(widths: tuple[int, ...]) -> UNet:
-    """An untrained first stage."""
-    return UNet(UNetShape(WHOLE_INPUTS, WHOLE_OUTPUTS, widths))
-
-
 def new_near(part: str, widths: tuple[int, ...]) -> UNet:
     """An untrained second stage; `part` is a key of OUTPUTS."""
     return UNet(UNetShape(NEAR_INPUTS, OUTPUTS[part], widths))
 
 
 def inference_from(tensors: dict[str, Tensor], part: str) -> UNet:
-    """A network with stored weights, for inference: "whole", "diffuse" or "surface".
+    """A second stage with stored weights, for inference; `part` is a key of OUTPUTS.
 
     Raises:
         AssetCorrupt: the weights are those of another architecture.
     """
-    return unet_from(tensors, *((WHOLE_INPUTS, WHOLE_OUTPUTS) if part == "whole" else (NEAR_INPUTS, OUTPUTS[part])))
+    return unet_from(tensors, NEAR_INPUTS, OUTPUTS[part])
 
 
-@lru_cache(maxsize=3)
+@lru_cache(maxsize=2)
 def load_inference(part: str) -> UNet:
     """The shipped one."""
     return inference_from(load_tensors(f"yamaguchi_{part}"), part)
@@ -114,28 +109,36 @@ def read_whole(network: UNet, lit: Tensor, visible: Tensor) -> tuple[Whole, Deli
 
 
 def near_input(lit: Tensor, visible: Tensor, whole: Whole) -> Tensor:
-    """(B, 14, h, w) what the second stage reads of the window, from textures (B, C, H, W) of `ROWS` rows."""
-    beside = torch.cat([whole.light, whole.own, whole.bare * 2 - 1], 1).detach()
+    """(B, 14, h, w) what the second stage reads of the window, from textures (B, C, H, W) of `ROWS` rows.
+
+    What the light and the guess of the first stage leave of the photo unexplained stands for the photo: log ratios.
+    """
     place = _place()[1].to(lit.device).expand(len(lit), -1, -1, -1) * 10
-    lit, visible = window_of(lit), window_of(visible)
-    read = [(lit - 0.5) * visible * 4, visible, _doubled(window_of(torch.cat([beside, place], 1)))]
+    beside = torch.cat([whole.light, whole.own, whole.bare * 2 - 1, place], 1).detach()
+    beside, visible = _doubled(window_of(beside)), window_of(visible)
+    left = _log_photo(window_of(lit)) - beside[:, :3] - beside[:, 3:6]
+    read = [left.clamp(-STRANGE, STRANGE) * visible, visible, beside]
     return torch.cat(read, 1).contiguous(memory_format=torch.channels_last)
+
+
+def _log_photo(lit: Tensor) -> Tensor:
+    return linear_from_srgb(lit).clamp_min(DARKEST).log()
 
 
 def near_albedo(prediction: Tensor, lit: Tensor, whole: Whole) -> Near:
     """The albedo that the diffuse network's output (B, 6, h, w) stands for: highlight taken off, then divided by light."""
     gloss, shade, hue, odds = prediction.split((1, 1, 3, 1), 1)
-    light, before = (
-        _doubled(window_of(plane)).detach() for plane in (whole.light, whole.bare.clamp(1e-3, 1 - 1e-3).logit())
-    )
+    known = torch.cat([whole.light, whole.own, whole.bare.clamp(1e-3, 1 - 1e-3).logit()], 1).detach()
+    light, own, before = _doubled(window_of(known)).split((3, 3, 1), 1)
     pooled = avg_pool2d(torch.cat([shade, hue], 1), SHADE_TEXELS)
     smooth = interpolate(pooled, scale_factor=SHADE_TEXELS, mode="bilinear", align_corners=False)
     shade, hue = SHADE * torch.tanh(smooth[:, :1] / SHADE), HUE * torch.tanh(smooth[:, 1:] / HUE)
-    photo = linear_from_srgb(window_of(lit)).clamp_min(DARKEST)
+    photo = _log_photo(window_of(lit)).exp()
     colour = (light - light.mean(1, keepdim=True)).exp()
     white = (photo / colour).amin(1, keepdim=True)  # most that can be the reflection of the light
     matt = photo - GLOSS * torch.sigmoid(gloss - MATT) * white * colour
-    albedo = (matt.clamp_min(1e-3).log() - light - shade - hue).exp().clamp(DARKEST, 1)
+    left = matt.clamp_min(1e-3).log() - light - shade - hue - own
+    albedo = (own + left.clamp(*LIGHTNESS)).exp().clamp(DARKEST, 1)
     return Near(albedo, photo.log() - albedo.log(), torch.sigmoid(before + odds))
 
 

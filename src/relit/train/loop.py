@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from relit.models import registry
 
-SOURCES = ("relit synth, split train (sources of the assets head, skin, skin_detail, scenes)",)
+SOURCES = ("relit synth, split train (sources of the assets head, skin, skin_detail, skin_portraits, scenes)",)
 KEEP_EVERY = 500  # steps between checkpoints, at most: the eighth part of a short training
 EMA_HALF_LIFE = 400  # steps, at most: the tenth part of a short training
 LARGEST_FILE = 15 << 20  # bytes: a checkpoint is split into files no larger

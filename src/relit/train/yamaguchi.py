@@ -17,8 +17,8 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from relit.appearance.colour import srgb_from_linear
-from relit.models import registry
 from relit.models.completion import Completed, new_completion
+from relit.models.delighting import Delit, load_delighting
 from relit.models.texture_inference import (
     ROWS,
     SIZE,
@@ -27,14 +27,13 @@ from relit.models.texture_inference import (
     near_albedo,
     near_input,
     new_near,
-    new_whole,
     read_whole,
     surface_planes,
     window_of,
 )
+from relit.models.unet import UNet
 from relit.synth.layout import layout
 from relit.train.arrays import Records
-from relit.train.delight import delit_losses
 from relit.train.loop import Schedule, device_of, finish, train
 from relit.train.spoil import Planes, covered, mirrored, misplaced, out_of_focus, pigmented
 from relit.train.textures import LIGHTS
@@ -45,16 +44,17 @@ from relit.train.yamaguchi_losses import Task, coded, completion_losses, diffuse
 class Config:
     """A named size of the networks and of their training."""
 
-    whole: tuple[int, ...]
     near: tuple[int, ...]
     completion: tuple[int, ...]
     schedule: Schedule
 
 
 CONFIGS = {
-    "cpu": Config((48, 96, 160, 224), (48, 96, 144), (48, 96, 128), Schedule(600, 4, 6e-4, warm_up=60)),
-    "gpu": Config((96, 192, 320, 448), (96, 192, 288), (96, 192, 256), Schedule(15000, 32, 4e-4, warm_up=500)),
+    "cpu": Config((48, 96, 144), (48, 96, 128), Schedule(600, 4, 8e-4, warm_up=30)),
+    "gpu": Config((96, 192, 288), (96, 192, 256), Schedule(15000, 32, 4e-4, warm_up=500)),
 }
+PARTS = ("diffuse", "surface")  # the two pipelines
+NAMES = (*PARTS, *(f"completion_{part}" for part in PARTS))
 MOVING = ("lit", "visible", "bare", "albedo", "specular", "mid", "high")
 FAR = (2, 3, 5)  # times as far that photos without focus seem to be taken from
 BESIDE = 0.3  # weight of what lies around the face, whose maps are not taken from completion
@@ -85,7 +85,6 @@ def new_networks(config: Config) -> nn.ModuleDict:
     """The untrained networks by the names of their files."""
     return nn.ModuleDict(
         {
-            "whole": new_whole(config.whole),
             "diffuse": new_near("diffuse", config.near),
             "surface": new_near("surface", config.near),
             "completion_diffuse": new_completion(config.completion, config.completion),
@@ -98,37 +97,37 @@ def new_networks(config: Config) -> nn.ModuleDict:
 class Said:
     """What the networks say of a batch."""
 
-    whole: object  # Delit
+    first: Delit
     near: Near
-    surface: Tensor
+    surface: Tensor | None
     tasks: dict[str, Task]
     completed: dict[str, Completed]
 
 
-def said_by(networks: nn.ModuleDict, planes: Planes) -> Said:
-    """What all networks make of a batch, each of what those before it made."""
+def said_by(networks: nn.ModuleDict, first: UNet, planes: Planes, parts: tuple[str, ...] = PARTS) -> Said:
+    """What the networks of some pipelines make of a batch, each of what those before it made."""
     lit, visible = planes["lit"], planes["visible"]
-    whole, delit = read_whole(networks["whole"], halved(lit), halved(visible))
+    with torch.no_grad():
+        whole, delit = read_whole(first, halved(lit), halved(visible))
     read = near_input(lit, visible, whole)
-    out, surface = networks["diffuse"](read).float(), networks["surface"](read).float()
+    out = {part: networks[part](read).float() for part in {"diffuse", *parts}}
     with torch.autocast(lit.device.type, enabled=False):
-        near, surface = near_albedo(out, lit, whole), surface_planes(surface)
+        near = near_albedo(out["diffuse"], lit, whole)
+        surface = surface_planes(out["surface"]) if "surface" in parts else None
         with torch.no_grad():
-            tasks = {"diffuse": task_of("diffuse", near, planes), "surface": task_of("surface", near, planes, surface)}
+            tasks = {part: task_of(part, near, planes, surface) for part in parts}
     completed = {part: networks[f"completion_{part}"](task.seen, task.known) for part, task in tasks.items()}
     return Said(delit, near, surface, tasks, completed)
 
 
 def losses_of(said: Said, planes: Planes, face: Tensor) -> dict[str, Tensor]:
     """All losses by network and name."""
-    small = {name: halved(planes[name]) for name in ("lit", "visible", "albedo", "inside", "bare")}
-    parts = {
-        "whole": delit_losses(said.whole, small),
-        "diffuse": diffuse_losses(said.near, planes),
-        "surface": surface_losses(said.surface, planes),
-    }
+    parts = {"diffuse": diffuse_losses(said.near, planes)}
+    if said.surface is not None:
+        parts["surface"] = surface_losses(said.surface, planes)
     parts |= {f"completion_{p}": completion_losses(p, said.completed[p], task, face) for p, task in said.tasks.items()}
-    return {f"{part}.{name}": value for part, losses in parts.items() for name, value in losses.items()}
+    terms = {f"{part}.{name}": value for part, losses in parts.items() for name, value in losses.items()}
+    return {name: value for name, value in terms.items() if value.requires_grad}
 
 
 def face_weight(device: torch.device) -> Tensor:
@@ -142,15 +141,16 @@ def face_weight(device: torch.device) -> Tensor:
 def psnr_db(said: Said, planes: Planes, face: Tensor) -> dict[str, Tensor]:
     """Peak signal-to-noise ratio of each sample on the face, of what is seen and of what is completed."""
     seen, here = window_of(planes["visible"]), {name: window_of(plane) for name, plane in planes.items()}
-    squares = {"first": (srgb_from_linear(said.whole.albedo) - halved(planes["albedo"])).square()}
-    squares["first"] = torch.nn.functional.interpolate(window_of(squares["first"]), scale_factor=2)
+    first = (srgb_from_linear(said.first.albedo) - halved(planes["albedo"])).square()
+    squares = {"first": torch.nn.functional.interpolate(window_of(first), scale_factor=2)}
     squares["albedo"] = (srgb_from_linear(said.near.albedo) - here["albedo"]).square()
     unseen = {}
-    for k, name in enumerate(("specular", "mid", "high")):
+    if "diffuse" in said.tasks:
+        made = coded("diffuse", said.completed["diffuse"].fine, said.tasks["diffuse"].tone)
+        unseen["albedo"] = (made - here["albedo"]).square()
+    for k, name in enumerate(("specular", "mid", "high") if "surface" in said.tasks else ()):
         squares[name] = (said.surface[:, k : k + 1] - here[name]).square()
         unseen[name] = (said.completed["surface"].fine - said.tasks["surface"].true)[:, k : k + 1].square()
-    task = said.tasks["diffuse"]
-    unseen["albedo"] = (coded("diffuse", said.completed["diffuse"].fine, task.tone) - here["albedo"]).square()
     result = {}
     for share, parts, word in ((seen, squares, ""), (1 - seen, unseen, "_unseen")):
         mask = share * (face > 0.9)
@@ -167,39 +167,42 @@ def main() -> None:
     parser.add_argument("--config", choices=CONFIGS, default="cpu")
     parser.add_argument("--minutes", type=float, default=1e6)
     parser.add_argument("--start", type=Path, help="folder with weights of an earlier run to begin with")
+    parser.add_argument("--learn", nargs="+", choices=NAMES, default=NAMES, help="which networks; the others stay as they are")
     parser.add_argument("--ship", action="store_true", help="put the results, with their cards, among the package's assets")
     given = parser.parse_args()
     config, device = CONFIGS[given.config], device_of(given.config)
     torch.manual_seed(0)
     learn, held_out = (Textures(given.records, split, device) for split in ("train", "test"))
     networks = new_networks(config)
-    if given.config == "cpu":  # the first stage has the shape of the de-lighting network and begins with what that one knows
-        networks["whole"].load_state_dict({k: v.float() for k, v in registry.load_tensors("delighting").items()})
     for path in sorted(given.start.glob("yamaguchi_*.safetensors")) if given.start else ():
         name = path.stem.removeprefix("yamaguchi_")
         if name in networks:
             networks[name].load_state_dict({k: v.float() for k, v in load_file(path).items()})
+    parts = tuple(part for part in PARTS if any(name.endswith(part) for name in given.learn))
+    for name in set(NAMES) - set(given.learn):
+        networks[name].requires_grad_(False)
     networks, face = networks.to(device, memory_format=torch.channels_last), face_weight(device)
+    first = load_delighting().to(device)
 
     def losses(networks, step):
         if step % 100 == 0:
             learn.refresh()
         planes = spoiled(learn.random(config.schedule.batch, step), torch.Generator().manual_seed(step))
-        return losses_of(said_by(networks, planes), planes, face)
+        return losses_of(said_by(networks, first, planes, parts), planes, face)
 
     def validate(networks, count=48):
         figures = []
-        for first in range(0, count, 4):
-            planes = held_out.batch(np.arange(first, first + 4) % len(held_out), np.arange(4) % LIGHTS)
+        for start in range(0, count, 4):
+            planes = held_out.batch(np.arange(start, start + 4) % len(held_out), np.arange(4) % LIGHTS)
             with torch.no_grad(), torch.autocast(device.type, torch.bfloat16):
-                figures.append(psnr_db(said_by(networks, planes), planes, face))
+                figures.append(psnr_db(said_by(networks, first, planes, parts), planes, face))
         return {name: float(torch.cat([f[name] for f in figures]).mean()) for name in figures[0]}
 
     mean = train(networks, losses, validate, config.schedule, given.run, given.minutes)
     command = f"python -m relit.train.yamaguchi RECORDS RUN --config {given.config} --ship; see docs/training.md"
-    for name, network in mean.items():
+    for name in given.learn:
         path, facts = given.run / f"yamaguchi_{name}.safetensors", {"subjects": len(learn), "lights_each": LIGHTS}
-        finish(network, path, given.run, facts, command, given.ship)
+        finish(mean[name], path, given.run, facts, command, given.ship)
 
 
 if __name__ == "__main__":
