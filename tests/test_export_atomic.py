@@ -148,6 +148,8 @@ def test_a_signal_removes_the_temporary_folder_and_exits_130(tmp_path, kind):
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        # as at a terminal: jobs that a shell starts in the background ignore interrupts, and so would what they start
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     assert running.stdout.readline() == "ready\n"
     running.send_signal(kind)
