@@ -1,6 +1,6 @@
 """Trains the de-lighting network on pairs of `relit.train.pairs`.
 
-    python -m relit.train.pairs PAIRS --files 80 && python -m relit.train.pairs PAIRS --files 3 --split test --seed 9
+    python -m relit.train.pairs PAIRS --files 44 && python -m relit.train.pairs PAIRS --files 3 --split test --seed 9
     python -m relit.train.delight PAIRS RUN --config cpu
 """
 
