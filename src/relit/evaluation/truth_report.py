@@ -222,7 +222,7 @@ def three_photos(single: Judged, three: Judged | None) -> list[str]:
     if not rows:
         return []
     return [
-        "**Three photos at once** beside each of them alone, mean over the same people:\n",
+        f"**Three photos at once** beside each of them alone, mean over the same people, of {three.total} with three photos:\n",
         table(["method", "people", "figure", "unit", "one photo", "three photos"], rows),
     ]
 
