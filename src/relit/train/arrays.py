@@ -1,5 +1,6 @@
 """Records of training in arrays of numpy, a file at a time: made by several processes, gone on with, read at random."""
 
+import argparse
 import os
 from collections.abc import Callable
 from multiprocessing import get_context
@@ -30,6 +31,18 @@ def write_arrays(
     with get_context("spawn").Pool(workers) as pool:
         for _ in pool.imap_unordered(_write_file, [(folder, record_of, k, seed, split, per_file) for k in numbers]):
             pass
+
+
+def write_arrays_command(doc: str, record_of: Callable[[int, int, str], np.void], files: int, seed: int) -> None:
+    """Command line of `write_arrays`, with these defaults."""
+    parser = argparse.ArgumentParser(description=doc)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--files", type=int, default=files, help=f"of {PER_FILE} subjects each")
+    parser.add_argument("--seed", type=int, default=seed)
+    parser.add_argument("--split", default="train")
+    parser.add_argument("--workers", type=int, default=1)
+    given = parser.parse_args()
+    write_arrays(given.folder, record_of, given.files, given.seed, given.split, given.workers)
 
 
 class Records:
@@ -63,11 +76,6 @@ class Records:
             for name in self.files[0].dtype.names
         }
         return {name: _planes(values, self.device) for name, values in stacked.items()}
-
-
-def as_bytes(values: np.ndarray) -> np.ndarray:
-    """uint8 of values in [0, 1]."""
-    return np.round(255 * np.clip(values, 0, 1)).astype(np.uint8)
 
 
 def _planes(values: np.ndarray, device: torch.device) -> torch.Tensor:

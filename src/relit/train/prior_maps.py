@@ -14,23 +14,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from relit.appearance.colour import linear_from_srgb, srgb_from_linear, typology_angle_deg
-from relit.models.head import load_head_model
+from relit.appearance.colour import as_bytes, linear_from_srgb, srgb_from_linear, typology_angle_deg
 from relit.models.regions import region_masks
 from relit.models.texture_prior import CHANNELS, F0_SPAN, box_slices
-from relit.synth.camera import draw_shot, towards_camera
-from relit.synth.geometry import pose
-from relit.synth.light import draw_scene
-from relit.synth.skin import maps_of
-from relit.synth.split import stream
-from relit.synth.subject import ITA_DEG, draw_subject
-from relit.synth.uv_pair import baked_occlusion, light_texture, photographed
-from relit.train.arrays import PER_FILE, Records, as_bytes, write_arrays
+from relit.synth.subject import ITA_DEG
+from relit.train.arrays import PER_FILE, Records, write_arrays
+from relit.train.lit_subject import lit_subject
 from relit.types import ReflectanceMaps
 
 LIGHTS = 2  # of a subject
 TONES = np.linspace(*ITA_DEG, 7)  # bounds of the bins of the individual typology angle, degrees
-_SHOT, _SCENE, _DEVELOP = 1000, 2000, 3000  # purposes of random numbers, plus the number of the light
 
 
 def record_type(rows: int) -> np.dtype:
@@ -50,17 +43,11 @@ def record_type(rows: int) -> np.dtype:
 def record_of(seed: int, index: int, split: str, rows: int) -> np.void:
     """The maps of one subject, and its skin in `LIGHTS` lights, each with its own camera."""
     record = np.zeros((), record_type(rows))
-    subject = draw_subject(seed, index, split)
-    posed = pose(subject, load_head_model())
-    size = rows * 4 // 3
-    maps = maps_of(subject, size, baked_occlusion(posed, size))
+    maps, textures = lit_subject(seed, index, split, rows * 4 // 3, LIGHTS)
     for name, values in coded_maps(maps, rows).items():
         record[name] = values
-    for k in range(LIGHTS):
-        shot = draw_shot(stream(split, seed, index, _SHOT + k))
-        scene = draw_scene(split, towards_camera(shot), stream(split, seed, index, _SCENE + k))
-        lit = light_texture(posed, maps, scene.lighting, shot)
-        record["lit"][k] = _boxed(photographed(lit, shot, stream(split, seed, index, _DEVELOP + k)), rows)
+    for k, (_, photo) in enumerate(textures):
+        record["lit"][k] = _boxed(photo, rows)
     record["ita_deg"] = tone_of(record["albedo"])
     return record
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, interpolate
 
-from relit.appearance.colour import linear_from_srgb, srgb_from_linear
+from relit.appearance.colour import as_bytes, linear_from_srgb, srgb_from_linear
 from relit.maps.mesostructure import blur_mm
 from relit.models.delighting import DARKEST
 from relit.models.head import load_head_model
@@ -25,7 +25,7 @@ from relit.synth.skin import maps_of
 from relit.synth.split import stream
 from relit.synth.subject import draw_subject
 from relit.synth.uv_pair import baked_occlusion
-from relit.train.arrays import Records, as_bytes, write_arrays
+from relit.train.arrays import Records, write_arrays
 from relit.train.loop import Schedule, device_of, finish, train
 
 
