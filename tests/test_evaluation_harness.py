@@ -11,10 +11,11 @@ from fixtures_testset import write_small_set
 from relit.cli import main
 from relit.errors import InputError
 from relit.evaluation.case import Case
-from relit.evaluation.contenders import Answer, Contender, canonical_face, model_mesh, true_answer
+from relit.evaluation.contenders import Answer, Contender, canonical_face, contender, model_mesh, true_answer
 from relit.evaluation.harness import Item, items_of, measured, spread, timed
 from relit.evaluation.reference import Reference, face_mask
 from relit.evaluation.testset import open_testset, read_photo, read_subject
+from relit.methods import METHODS, WEIGHTS
 from relit.models.head import load_head_model
 
 
@@ -84,6 +85,12 @@ def test_results_are_resumed_and_stale_ones_made_again(folder, tmp_path, capsys)
     lines.write_text(marked.replace('"version": "', '"version": "older'))
     assert run(capsys, *arguments, "--limit", 1)[0] == 0
     assert "kept" not in json.loads(lines.read_text())
+
+
+def test_every_method_names_the_weights_that_its_results_hold_for():
+    assert set(WEIGHTS) == set(METHODS)
+    versions = {name: contender(name).version for name in METHODS}
+    assert len(set(versions.values())) == len({frozenset(names) for names in WEIGHTS.values()})
 
 
 def test_what_is_wrong_is_told_in_one_line(folder, tmp_path, capsys):

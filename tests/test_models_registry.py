@@ -48,6 +48,18 @@ def test_altered_file_is_refused_even_after_it_was_read(folder):
     assert hashlib.sha256(bytes(altered)).hexdigest() in told
 
 
+def test_a_digest_follows_its_assets(folder):
+    before = registry.assets_digest(("small",))
+    save_file({"a": torch.arange(4.0)}, folder / "other.safetensors")
+    facts = {"licence": "CC0-1.0", "sources": ["a test"], "command": "make other"}
+    registry.record("other", "other.safetensors", **facts)
+    assert registry.assets_digest(("small",)) == before != registry.assets_digest(("small", "other"))
+    registry.record("small", "other.safetensors", **facts)
+    assert registry.assets_digest(("small",)) != before
+    with pytest.raises(AssetMissing, match="'large'"):
+        registry.assets_digest(("small", "large"))
+
+
 def test_missing_file_and_unknown_name(folder):
     (folder / "small.safetensors").unlink()
     with pytest.raises(AssetMissing, match=r"small\.safetensors is missing.*make small"):

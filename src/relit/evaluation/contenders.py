@@ -19,14 +19,16 @@ from relit.geometry.transforms import rigid
 from relit.head.eyes import paint_eyes
 from relit.head.mouth import paint_mouth
 from relit.maps.infer import infer_surface
-from relit.methods import METHODS, load_method
+from relit.methods import METHODS, WEIGHTS, load_method
 from relit.methods.fitted import Fitted, observe_and_fit
 from relit.models.head import PARTS, HeadModel, expression_morphs, landmark_points, load_head_model, neutral_vertices
+from relit.models.registry import assets_digest
 from relit.models.skin import load_skin_model, skin_albedo
 from relit.observe.observe import observe
 from relit.progress import Stopwatch
 from relit.types import Camera, FaceFit, FitResult, Head, Observation, Photo, ReflectanceMaps
 
+SHARED = "face_landmarker", "head", "identity", "sface", "skin"  # assets that all our methods start from
 FOCAL_35MM = 50.0  # where a baseline must assume a lens
 IRIS = torch.tensor([0.075, 0.034, 0.014])  # of the mean head
 # The 51 inner landmarks of the iBUG 68 (Sagonas et al. 2013) among MediaPipe's: brows, nose, eyes, mouth.
@@ -79,7 +81,8 @@ def contender(name: str) -> Contender:
         AssetMissing: what it needs is not installed.
     """
     if name in METHODS:
-        return Contender(name, __version__, METHODS[name], lambda photos, size: answer_of(_finished(name, photos, size)))
+        stated = f"{__version__}+{assets_digest((*SHARED, *WEIGHTS[name]))}"  # other weights are another method
+        return Contender(name, stated, METHODS[name], lambda photos, size: answer_of(_finished(name, photos, size)))
     if name in BASELINES:
         about, run = BASELINES[name]
         stated = f"{__version__} with eos-py {_eos()}" if name == "eos" else __version__

@@ -11,6 +11,14 @@ METHODS = {
     "yamaguchi": "networks alone turn the unwrapped photo into reflectance, complete it by symmetry and refine it",
 }
 DEFAULT = "avatarme"
+WEIGHTS = {  # assets that a method reads beside what all start from
+    "avatarme": ("delighting",),
+    "classical": (),
+    "yamaguchi": (
+        "delighting", "yamaguchi_completion_diffuse", "yamaguchi_completion_surface", "yamaguchi_diffuse",
+        "yamaguchi_superresolution", "yamaguchi_surface",
+    ),
+}  # fmt: skip
 HIGHEST_SEED = 2**31
 
 _MODULES = {"yamaguchi": "yamaguchi2018"}  # where the name of the file differs

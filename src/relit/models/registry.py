@@ -63,6 +63,19 @@ def load_tensors(name: str) -> dict:
     return load_file(asset_path(name))
 
 
+def assets_digest(names: tuple[str, ...]) -> str:
+    """Eight digits that change when one of the assets does.
+
+    Raises:
+        AssetMissing: one is not recorded.
+    """
+    known = cards()
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise AssetMissing(f"no asset is called {unknown[0]!r}; reinstall relit")
+    return hashlib.sha256("".join(f"{name} {known[name]['sha256']}\n" for name in sorted(names)).encode()).hexdigest()[:8]
+
+
 @lru_cache(maxsize=64)
 def _sha256(path: Path, mtime_ns: int, size: int) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
