@@ -2,10 +2,12 @@
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch.nn.functional import conv2d
 
 from relit.appearance.colour import srgb_from_linear
-from relit.errors import AssetCorrupt, InputError
+from relit.errors import AssetCorrupt, AssetMissing, InputError
+from relit.models import registry
 from relit.models.style import ModulatedConv, StyleLayer, activated, doubled, unfolded
 from relit.models.texture_discriminator import TextureDiscriminator
 from relit.models.texture_prior import (
@@ -16,6 +18,7 @@ from relit.models.texture_prior import (
     TexturePrior,
     box_slices,
     draw_latents,
+    load_prior,
     prior_from,
     textures_of,
 )
@@ -63,10 +66,9 @@ def test_demodulated_output_has_unit_variance_whatever_the_style():
 
 def test_style_layers_move_with_their_input_and_noise_is_repeatable():
     torch.manual_seed(0)
-    layer, x, w = StyleLayer(3, 4, latent=5), torch.randn(1, 3, 12, 12), torch.randn(1, 5)
-    moved = layer(x.roll((2, 3), (2, 3)), w, None).roll((-2, -3), (2, 3))
-    assert torch.allclose(moved[:, :, 2:-4, 2:-5], layer(x, w, None)[:, :, 2:-4, 2:-5], atol=1e-5)
-    layer.noise.data.fill_(0.5)
+    layer, x, w = StyleLayer(3, 4, latent=5, up=True), torch.randn(1, 3, 12, 12), torch.randn(1, 5)
+    moved = layer(x.roll((2, 3), (2, 3)), w, None).roll((-4, -6), (2, 3))
+    assert torch.allclose(moved[:, :, 4:-8, 4:-10], layer(x, w, None)[:, :, 4:-8, 4:-10], atol=1e-5)
     drawn = [layer(x, w, torch.Generator().manual_seed(seed)) for seed in (1, 1, 2)]
     assert torch.equal(drawn[0], drawn[1]) and not torch.allclose(drawn[0], drawn[2])
 
@@ -193,15 +195,45 @@ def test_foreign_weights_are_refused_by_name(spoil, kind, named):
         prior_from(spoil(small_prior().state_dict()), kind)
 
 
+def test_a_prior_is_read_from_the_folder_of_a_run_in_several_files(tmp_path):
+    prior = small_prior()
+    halves = dict(list(prior.state_dict().items())[::2]), dict(list(prior.state_dict().items())[1::2])
+    for number, part in enumerate(halves):
+        save_file({name: value.half().contiguous() for name, value in part.items()}, tmp_path / f"prior-{number}.safetensors")
+    again, w = load_prior("fitme", tmp_path), draw_latents(prior, 2, 1)
+    assert torch.allclose(again(w), prior(w), atol=0.05) and load_prior("fitme", tmp_path) is again
+    with pytest.raises(InputError, match="no prior 'gan'; choose one of ganfit, fitme"):
+        load_prior("gan")
+    with pytest.raises(AssetMissing, match="holds no prior"):
+        load_prior("fitme", tmp_path / "none")
+    with pytest.raises(AssetCorrupt, match="the ganfit prior makes lit"):
+        load_prior("ganfit", tmp_path)
+
+
+def test_shipped_parts_of_a_prior_are_verified_one_by_one(tmp_path, monkeypatch):
+    monkeypatch.setenv("RELIT_ASSETS", str(tmp_path))
+    load_prior.cache_clear()
+    for number, (name, value) in enumerate({"a": torch.ones(2), "b": torch.zeros(3)}.items()):
+        save_file({name: value}, tmp_path / f"prior_fitme-{number}.safetensors")
+        facts = {"licence": "Apache-2.0", "sources": ["a test"], "command": "none"}
+        registry.record(f"prior_fitme-{number}", f"prior_fitme-{number}.safetensors", **facts)
+    assert set(registry.load_parts("prior_fitme")) == {"a", "b"}
+    (tmp_path / "prior_fitme-1.safetensors").write_bytes(b"other")
+    with pytest.raises(AssetCorrupt, match="prior_fitme-1.safetensors is not the recorded file"):
+        load_prior("fitme")
+    with pytest.raises(AssetMissing, match="no asset is called 'prior_ganfit-0'"):
+        load_prior("ganfit")
+
+
 def test_each_modality_has_its_own_judge_that_the_others_do_not_reach():
     torch.manual_seed(0)
     shape = small_shape()
     judge, x = TextureDiscriminator(shape, (4, 6, 8), (8, 8)), torch.randn(2, 6, *shape.size)
     before, after = judge(x), judge(torch.cat([x[:, :4], -x[:, 4:]], 1))
-    assert set(before.logits) == {"albedo", "specular", "normal", "joint"} and before.logits["albedo"].shape == (2, 36 * 24)
-    assert torch.equal(before.logits["albedo"], after.logits["albedo"])
-    assert not torch.allclose(before.logits["normal"], after.logits["normal"])
-    assert not torch.allclose(before.logits["joint"], after.logits["joint"])
+    assert set(before) == {"albedo", "specular", "normal", "joint"} and before["albedo"].shape == (2, 36 * 24)
+    assert torch.equal(before["albedo"], after["albedo"])
+    assert not torch.allclose(before["normal"], after["normal"])
+    assert not torch.allclose(before["joint"], after["joint"])
 
 
 def test_the_box_is_the_middle_of_the_layout():

@@ -76,6 +76,12 @@ def assets_digest(names: tuple[str, ...]) -> str:
     return hashlib.sha256("".join(f"{name} {known[name]['sha256']}\n" for name in sorted(names)).encode()).hexdigest()[:8]
 
 
+def load_parts(name: str) -> dict:
+    """The tensors of an asset that is kept in several files: `name`-0, `name`-1 and so on, each with its card."""
+    numbers = sorted(int(n.removeprefix(f"{name}-")) for n in cards() if n.startswith(f"{name}-"))
+    return {key: value for number in numbers or [0] for key, value in load_tensors(f"{name}-{number}").items()}
+
+
 @lru_cache(maxsize=64)
 def _sha256(path: Path, mtime_ns: int, size: int) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -8,6 +8,7 @@ from torch.nn.functional import avg_pool2d, conv2d, interpolate, leaky_relu, lin
 
 _HADAMARD = torch.tensor([[1.0, 1, 1, 1], [1, -1, 1, -1], [1, 1, -1, -1], [1, -1, -1, 1]]) / 2
 _SLOPE, _GAIN = 0.2, math.sqrt(2 / (1 + 0.2**2))
+NOISE = 0.2  # standard deviation of the noise's strengths at first
 
 
 def activated(x: Tensor) -> Tensor:
@@ -61,41 +62,42 @@ class ModulatedConv(nn.Module):
 
     Source: StyleGAN2 (Karras et al., CVPR 2020), section 2.2: scales s_i of the input channels, and outputs divided by
     the norm of the scaled kernel. Scaling input and output instead of the kernel is the same, and one convolution for all.
+    Differs: the bias is added before the division, where it costs nothing.
     """
 
     def __init__(self, inputs: int, outputs: int, latent: int, kernel: int = 3, demodulate: bool = True):
         super().__init__()
         self.style = Dense(latent, inputs, bias=1.0)
         self.weight = nn.Parameter(torch.randn(outputs, inputs, kernel, kernel))
+        self.bias = nn.Parameter(torch.zeros(outputs))
         self.gain, self.demodulate = 1 / math.sqrt(inputs * kernel**2), demodulate
 
-    def forward(self, x: Tensor, w: Tensor) -> Tensor:
+    def forward(self, x: Tensor, w: Tensor, gain: float = 1.0) -> Tensor:
         scale = self.style(w)
         kernel = self.weight * self.gain
-        out = conv2d(x * scale[:, :, None, None].to(x.dtype), kernel, padding=kernel.shape[-1] // 2)
+        out = conv2d(x * scale[:, :, None, None].to(x.dtype), kernel, self.bias.to(x.dtype), padding=kernel.shape[-1] // 2)
         if self.demodulate:
             power = (scale.float().square()[:, None] * kernel.square().sum((2, 3))).sum(2)
-            out = out * torch.rsqrt(power + 1e-8)[:, :, None, None].to(out.dtype)
+            out = out * (gain * torch.rsqrt(power + 1e-8))[:, :, None, None].to(out.dtype)
         return out
 
 
 class StyleLayer(nn.Module):
-    """A modulated convolution, twice as large if `up`, then noise of a learned strength, bias and rectifier."""
+    """A modulated convolution and a rectifier; if `up` twice as large, with noise of a learned strength for each channel."""
 
     def __init__(self, inputs: int, outputs: int, latent: int, up: bool = False):
         super().__init__()
         self.conv = ModulatedConv(inputs, outputs, latent)
-        self.noise = nn.Parameter(torch.zeros(()))
-        self.bias = nn.Parameter(torch.zeros(outputs))
-        self.up = up
+        self.noise = nn.Parameter(NOISE * torch.randn(outputs)) if up else None
 
     def forward(self, x: Tensor, w: Tensor, noise: torch.Generator | None) -> Tensor:
-        out = self.conv(x, w)
-        out = doubled(out) if self.up else out
-        if noise is not None:
-            drawn = torch.randn(len(out), 1, *out.shape[2:], generator=noise, device=out.device)
-            out = out + (self.noise * drawn).to(out.dtype)
-        return activated(out + self.bias[:, None, None].to(out.dtype))
+        out = self.conv(x, w, _GAIN)  # the rectifier lets positive factors pass
+        if self.noise is not None:
+            out = doubled(out)
+            if noise is not None:
+                drawn = torch.randn(len(out), 1, *out.shape[2:], generator=noise, device=out.device)
+                out = torch.addcmul(out, drawn.to(out.dtype), self.noise[:, None, None].to(out.dtype))
+        return leaky_relu(out, _SLOPE)
 
 
 class StyleLevel(nn.Module):

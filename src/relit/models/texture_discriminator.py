@@ -4,11 +4,10 @@ Source: FitMe (Lattas et al., CVPR 2023): a branched discriminator, each modalit
 belong together. StyleGAN2: residual blocks, equalised layers. Isola et al. 2017: judges of patches.
 Differs: patches of texels become channels at once, down to 144 rows: most of the speed on CPUs. A modality is judged in
 overlapping parts of the face, hundreds to a picture; only the joint judge sees it whole. All read the maps sharpened: what the
-linear base cannot make is a tenth of a standard deviation, and without this 100 steps taught them nothing. No minibatch
-statistics: the encoder already makes the generator reach every subject.
+linear base cannot make is a tenth of a standard deviation, and without this 100 steps taught them nothing. Judges of patches
+learn where on the face they are: hair and skin differ. No minibatch statistics: the encoder already makes the generator reach
+every subject.
 """
-
-from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -21,15 +20,11 @@ ENTRY_ROWS = SMALLEST[0] << 4
 SHARPEN = 5.0
 
 
-class Verdict(NamedTuple):
-    """What a critic says of each picture."""
-
-    logits: dict[str, Tensor]  # (B, N) by modality, N patches, and (B, 1) "joint": above 0 is real
-    features: list[Tensor]  # of the modalities, (B, C, H, W)
-
-
 class TextureDiscriminator(nn.Module):
-    """Deviations (B, C, H, W) as a `TexturePrior` makes them -> Verdict."""
+    """Deviations (B, C, H, W) as a `TexturePrior` makes them -> logits of each judge, above 0 is real.
+
+    By modality (B, N) for N patches, and (B, 1) "joint".
+    """
 
     def __init__(self, shape: PriorShape, widths: tuple[int, int, int] = (32, 64, 96), joint: tuple[int, int] = (128, 128)):
         super().__init__()
@@ -38,24 +33,26 @@ class TextureDiscriminator(nn.Module):
             [Conv(channels, widths[0], patch, patches=True), Halving(*widths[:2]), Halving(*widths[1:])]
         )
         self.stems = nn.ModuleDict({name: stem(c) for name, c in zip(shape.branches, shape.channels, strict=True)})
+        size = widths[0], *(n // patch for n in shape.size)
+        self.places = nn.ParameterDict({name: torch.zeros(size) for name in shape.branches})
         self.patches = nn.ModuleDict({name: Conv(widths[2], 1, 1) for name in shape.branches})
         self.together = nn.Sequential(
             Conv(widths[2] * len(shape.branches), joint[0], 1), Halving(*joint), Halving(joint[1], joint[1])
         )
         self.leave = Dense(joint[1] * SMALLEST[0] * SMALLEST[1], 1)
 
-    def forward(self, deviation: Tensor) -> Verdict:
-        logits, features, last = {}, [], []
+    def forward(self, deviation: Tensor) -> dict[str, Tensor]:
+        logits, last = {}, []
         parts = sharpened(deviation).split(self.channels, 1)
         for (name, (enter, *blocks)), part in zip(self.stems.items(), parts, strict=True):
-            x = activated(enter(part))
+            entered = enter(part)
+            x = activated(entered + self.places[name].to(entered.dtype))
             for block in blocks:
                 x = block(x)
-                features.append(x)
             logits[name] = self.patches[name](x).flatten(1).float()
             last.append(x)
         logits["joint"] = self.leave(self.together(torch.cat(last, 1)).flatten(1)).float()
-        return Verdict(logits, features)
+        return logits
 
 
 def sharpened(deviation: Tensor) -> Tensor:

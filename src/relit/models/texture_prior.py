@@ -9,7 +9,9 @@ branches. SWAGAN (Gal et al., SIGGRAPH 2021): each level says Haar coefficients 
 
 Differs, because the published ones saw millions of pictures and these see thousands, all in one layout:
 - A linear base: w begins as the principal components of the maps at 72 x 48, and the generator as their Gaussian model. The
-  convolutions add to it and begin at zero, so that no time goes into learning means, tones and layout.
+  convolutions see it, add to it and begin at zero, so that no time goes into learning means, tones and layout.
+- Learned features of every place beside it: in one layout, where a texel lies says most of what it is.
+- Noise has a strength for each channel, once in a level.
 - An encoder beside the generator, likewise principal components plus a learned correction: maps are reconstructed, which
   teaches from every texel, and a fit starts from what the encoder says of an unwrapped photo.
 - The mapping network is invertible and learns the distribution of the encoder's codes by its likelihood: hundreds of steps
@@ -19,13 +21,17 @@ Differs, because the published ones saw millions of pictures and these see thous
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
 
 import torch
+from safetensors.torch import load_file
 from torch import Tensor, nn
-from torch.nn.functional import adaptive_avg_pool2d, interpolate
+from torch.nn.functional import adaptive_avg_pool2d, interpolate, pixel_unshuffle
 
 from relit.appearance.colour import linear_from_srgb
-from relit.errors import AssetCorrupt, InputError
+from relit.errors import AssetCorrupt, AssetMissing, InputError
+from relit.models.registry import load_parts
 from relit.models.style import Conv, Dense, Halving, ModulatedConv, StyleLayer, StyleLevel, activated, doubled, unfolded
 
 CHANNELS = {"lit": 3, "albedo": 3, "specular": 1, "normal": 2}  # of each branch, in the order of their channels
@@ -83,7 +89,8 @@ class TexturePrior(nn.Module):
         self.shape, latent, total = shape, shape.latent, sum(shape.channels)
         self.register_buffer("mean", statistics.mean.clone())
         self.register_buffer("scale", statistics.scale.clone())
-        self.register_buffer("modes", statistics.modes.half())  # most of what a prior stores
+        self.register_buffer("modes", statistics.modes.flatten(1).half())  # most of what a prior stores
+        self.register_buffer("power", self.modes.float().square().sum(1).clamp_min(1e-12))
         self.register_buffer("centre", torch.zeros(latent))  # the mean latent
         self.mapping = Mapping(latent)
         self.encoder = Encoder(total, latent)
@@ -91,6 +98,9 @@ class TexturePrior(nn.Module):
         self.first = StyleLayer(shape.trunk[0], shape.trunk[0], latent)
         pairs = list(zip(shape.trunk, shape.trunk[1:], strict=False))
         self.trunk = nn.ModuleList(StyleLevel(a, b, latent) for a, b in pairs)
+        self.look = Conv(4 * total, shape.trunk[BASE_LEVEL], 1)
+        sizes = [(width, SMALLEST[0] << k, SMALLEST[1] << k) for k, width in enumerate(shape.trunk)][BASE_LEVEL:]
+        self.places = nn.ParameterList(torch.zeros(size) for size in sizes)
         self.heads = nn.ModuleList(_head(width, total, latent) for width in shape.trunk[BASE_LEVEL:])
         steps = list(zip((shape.trunk[-1], *shape.fine), shape.fine, strict=False))
         branch = lambda channels: nn.ModuleList(  # noqa: E731
@@ -101,12 +111,15 @@ class TexturePrior(nn.Module):
     def forward(self, w: Tensor, noise: torch.Generator | None = None) -> Tensor:
         w = w[:, None].expand(-1, self.shape.levels, -1) if w.ndim == 2 else w
         x = self.first(self.constant.expand(len(w), -1, -1, -1), w[:, 0], noise)
+        base = self.linear(w[:, 0])
         picture = None
         for k, level in enumerate(self.trunk, 1):
             x = level(x, w[:, k], noise)
             if k >= BASE_LEVEL:
+                x = x + self.places[k - BASE_LEVEL].to(x.dtype)
+                x = x + self.look(pixel_unshuffle(base, 2)) if picture is None else x
                 added = unfolded(self.heads[k - BASE_LEVEL](x, w[:, k])).float()
-                picture = added + (self.linear(w[:, 0]) if picture is None else doubled(picture))
+                picture = added + (base if picture is None else doubled(picture))
         parts = picture.split(self.shape.channels, 1)
         return torch.cat([self._branch(name, x, part, w, noise) for name, part in zip(self.branches, parts, strict=True)], 1)
 
@@ -119,16 +132,17 @@ class TexturePrior(nn.Module):
     def linear(self, w: Tensor) -> Tensor:
         """(B, C, 72, 48) the linear base of latents (B, D)."""
         with torch.autocast(w.device.type, enabled=False):
-            return torch.einsum("bk,kchw->bchw", w.float(), self.modes.float())
+            return (w.float() @ self.modes.float()).view(len(w), -1, *BASE_SIZE)
 
     def encode(self, deviation: Tensor) -> Tensor:
         """(B, D) the latents of deviations (B, C, H, W): principal components and the learned correction."""
+        return self.components(deviation) + self.encoder(deviation).float()
+
+    def components(self, deviation: Tensor) -> Tensor:
+        """(B, D) the principal components alone."""
         with torch.autocast(deviation.device.type, enabled=False):
             small = adaptive_avg_pool2d(deviation.float(), BASE_SIZE)
-            modes = self.modes.float()
-            modes = modes / modes.square().sum((1, 2, 3), keepdim=True).clamp_min(1e-12)
-            found = torch.einsum("bchw,kchw->bk", small, modes)
-        return found + self.encoder(deviation).float()
+            return small.flatten(1) @ self.modes.float().T / self.power
 
     def deviation(self, codes: Tensor) -> Tensor:
         """(B, C, H, W) in units of `scale`, of coded maps (B, C, H, W) in [0, 1]."""
@@ -268,6 +282,29 @@ def no_statistics(shape: PriorShape) -> Statistics:
     total, rows = sum(shape.channels), min(MEAN_ROWS, shape.size[0])
     modes = torch.zeros(shape.latent, total, *BASE_SIZE)
     return Statistics(torch.zeros(total, rows, rows * 2 // 3), torch.ones(total), modes)
+
+
+@lru_cache(maxsize=4)
+def load_prior(kind: str, folder: Path | None = None) -> TexturePrior:
+    """The trained prior, in single precision and for inference.
+
+    Args:
+        kind: of PRIORS.
+        folder: of a training run, whose result is read instead of the shipped weights.
+
+    Raises:
+        InputError: there is no such prior.
+        AssetMissing: its weights are not there.
+        AssetCorrupt: they are not the recorded ones, or those of another prior or architecture.
+    """
+    if kind not in PRIORS:
+        raise InputError(f"there is no prior {kind!r}; choose one of {', '.join(PRIORS)}")
+    if folder is None:
+        return prior_from(load_parts(f"prior_{kind}"), kind)
+    paths = sorted(folder.glob("prior-*.safetensors"))
+    if not paths:
+        raise AssetMissing(f"{folder} holds no prior-*.safetensors; train one with relit.train.texture_prior")
+    return prior_from({name: value for path in paths for name, value in load_file(path).items()}, kind)
 
 
 def prior_from(tensors: dict[str, Tensor], kind: str) -> TexturePrior:

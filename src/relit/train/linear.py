@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d
 
-from relit.models.texture_prior import BASE_SIZE, CHANNELS, MEAN_ROWS, Statistics
+from relit.models.texture_prior import BASE_SIZE, CHANNELS, MEAN_ROWS, Statistics, TexturePrior
 from relit.train.prior_maps import LIGHTS, PriorMaps, mirrored
 
 _BLOCK = 1 << 14  # values of a sample that are worked on at once
@@ -71,6 +71,15 @@ def statistics_of(maps: PriorMaps, count: int) -> Statistics:
     samples = torch.cat([samples, mirrored(samples, maps.branches)]) / scale[:, None, None]
     modes = fit_linear(samples.flatten(1), count).modes
     return Statistics(mean, scale, modes.view(-1, *samples.shape[1:]).half())
+
+
+def known_latents(prior: TexturePrior, maps: PriorMaps) -> Tensor:
+    """(subjects, lights, 2, D) the principal components of all maps, and of their mirror images; one light if none is in them."""
+    found = []
+    for codes in batches(maps):
+        pair = (prior.components(prior.deviation(x)) for x in (codes, mirrored(codes, maps.branches)))
+        found.append(torch.stack(list(pair), 1))
+    return torch.cat(found).unflatten(0, (len(maps), -1))
 
 
 def batches(maps: PriorMaps, size: int = 16):

@@ -125,12 +125,16 @@ class PriorMaps:
         planes = [of(name) for name in self.branches]
         return torch.from_numpy(np.concatenate(planes, -1)).to(self.device).permute(0, 3, 1, 2).float() / 255
 
-    def random(self, size: int, generator: np.random.Generator) -> Tensor:
-        """Subjects drawn evenly over the tones, half of them mirrored."""
+    def draw(self, size: int, generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """(size,) each: subjects drawn evenly over the tones, lights, and whether mirrored, which half of them are."""
         tones = generator.integers(len(self.of_tone), size=size)
         numbers = np.array([generator.choice(self.of_tone[tone]) for tone in tones])
-        codes = self.codes(numbers, generator.integers(LIGHTS, size=size))
-        flip = torch.from_numpy(generator.random(size) < 0.5).to(self.device)
+        return numbers, generator.integers(LIGHTS, size=size), generator.random(size) < 0.5
+
+    def random(self, size: int, generator: np.random.Generator) -> Tensor:
+        """The coded maps of `draw`."""
+        numbers, lights, flips = self.draw(size, generator)
+        codes, flip = self.codes(numbers, lights), torch.from_numpy(flips).to(self.device)
         return torch.where(flip[:, None, None, None], mirrored(codes, self.branches), codes)
 
 

@@ -25,7 +25,7 @@ from relit.train.adversarial import (
     path_penalty,
     telling_loss,
 )
-from relit.train.linear import statistics_of
+from relit.train.linear import known_latents, statistics_of
 from relit.train.loop import Schedule, device_of, load_parts, save_parts, train
 from relit.train.prior_maps import PriorMaps, face_weight
 
@@ -64,7 +64,8 @@ CONFIGS = {
 }  # fmt: skip
 PENALTY_EVERY, PENALTY = 16, 5.0  # steps between penalties on the critics' gradients
 LATENT_NOISE = 0.1  # standard deviation of what is added to codes whose likelihood is learned: they are few
-TEXEL, TONE, FEATURES, PATH = 30.0, 10.0, 1.0, 0.01  # weights of the terms; that of the others is 1
+PEOPLE = 16  # latents a step whose likelihood is learned
+TEXEL, TONE, FOOLING, PATH = 30.0, 10.0, 1.0, 0.01  # weights of the terms; that of the others is 1
 HELD_OUT = 32  # subjects
 
 
@@ -79,46 +80,49 @@ class Players(nn.Module):
         self.register_buffer("path", torch.zeros(()))  # running mean of path lengths
 
 
-def losses_of(players: Players, codes: Tensor, step: int, config: Config) -> dict[str, Tensor]:
+def losses_of(players: Players, codes: Tensor, latents: Tensor, step: int, config: Config) -> dict[str, Tensor]:
     """Terms for all players, each of which teaches one of them: one sum, one step for all.
 
-    Half of what the generator makes are reconstructions of the first half of the batch, half are drawn. All judge each other
-    as they were before the step, so that the generator runs once. The mapping learns how likely the encoder's codes are.
+    The first half of the batch is reconstructed, without noise, so that texels teach what latents tell and nothing else; the
+    second half is shown to the critic, beside as many textures that are drawn, with noise: some from the mapping, some from
+    the latents of real people. All judge each other as they were before the step. The mapping learns how likely the latents
+    of people are.
 
     Args:
         codes: (B, C, H, W) coded maps in [0, 1].
+        latents: (N, D) of people.
     """
-    device, count, half = codes.device, len(codes), len(codes) // 2
+    device, half = codes.device, len(codes) // 2
     drawn = torch.Generator(device).manual_seed(step)
     normal = lambda n: torch.randn(n, players.prior.shape.latent, generator=drawn, device=device)  # noqa: E731
     prior, judge = players.prior, players.judge
-    real = prior.deviation(codes)
-    code, sampled = prior.encode(real), prior.mapping(normal(half))
-    made = prior(torch.cat([code[:half], sampled]), drawn)
+    rebuilt_of, real = prior.deviation(codes).split((half, len(codes) - half))
+    error = prior(prior.encode(rebuilt_of)) - rebuilt_of
+    people = half // 2
+    w = torch.cat([latents[:people], prior.mapping(normal(half - people))])
+    made = prior(w, drawn)
 
     chance = torch.Generator().manual_seed(step)
-    augment = draw_augmentation(count + half, real.shape[1], float(players.augmented), chance)
-    augment_made = augment[[*range(half), *range(count, count + half)]]  # reconstructions like what they reconstruct
-    shown = augment[:count](real)
-    of_real, of_made = judge(shown), judge(augment_made(made.detach()))
+    probability = float(players.augmented)
+    augment, augment_made = (draw_augmentation(len(x), x.shape[1], probability, chance) for x in (real, made))
+    shown, pretended = augment(real), augment_made(made)
+    of_real, of_made = judge(shown), judge(pretended.detach())
     with frozen(judge):
-        fooled = judge(augment_made(made))
-    players.augmented.copy_(adapted(players.augmented, of_real.logits["joint"], config.adapt_pictures))
+        fooled = judge(pretended)
+    players.augmented.copy_(adapted(players.augmented, of_real["joint"], config.adapt_pictures))
 
-    error = made[:half] - real[:half]
-    pairs = zip(fooled.features, of_real.features, strict=True)
+    spread = latents + LATENT_NOISE * normal(len(latents))
     terms = {
         "texel": TEXEL * error.abs().mean(),
         "tone": TONE * avg_pool2d(error, 16).abs().mean(),
-        "features": FEATURES * torch.stack([(a[:half] - b[:half].detach()).abs().mean() for a, b in pairs]).sum(),
-        "fooling": fooling_loss(fooled.logits),
-        "likely": prior.mapping.normal(code.detach() + LATENT_NOISE * normal(count))[1].mean() / code.shape[1],
-        "telling": telling_loss(of_real.logits, of_made.logits),
+        "fooling": FOOLING * fooling_loss(fooled),
+        "likely": prior.mapping.normal(spread)[1].mean() / spread.shape[1],
+        "telling": telling_loss(of_real, of_made),
     }
     if step % PENALTY_EVERY == 0:
-        terms["smooth"] = PENALTY * PENALTY_EVERY * gradient_penalty(lambda x: judge(x).logits, shown)
+        terms["smooth"] = PENALTY * PENALTY_EVERY * gradient_penalty(judge, shown)
     if config.path_every and step % config.path_every == 0:
-        paths = path_penalty(prior, sampled[: max(1, half // 4)], players.path, drawn)
+        paths = path_penalty(prior, w[people:].detach()[: max(1, half // 4)], players.path, drawn)
         terms["path"] = PATH * config.path_every * paths
     return terms
 
@@ -149,8 +153,14 @@ def main() -> None:
     learn, held_out = (PriorMaps(given.maps, split, PRIORS[given.prior], device) for split in ("train", "test"))
     players = new_players(learn, given.prior, config, given.run).to(device, memory_format=torch.channels_last)
 
+    known = known_latents(players.prior, learn)
+
     def losses(players, step):
-        return losses_of(players, learn.random(config.schedule.batch, np.random.default_rng([1, step])), step, config)
+        chance = np.random.default_rng([1, step])
+        codes = learn.random(config.schedule.batch, chance)
+        numbers, lights, flips = learn.draw(PEOPLE, chance)
+        latents = known[numbers, lights % known.shape[1], flips.astype(int)]
+        return losses_of(players, codes, latents, step, config)
 
     def validate(players):
         figures = reconstruction_db(players.prior, held_out, np.arange(min(HELD_OUT, len(held_out))))
