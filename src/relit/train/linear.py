@@ -74,7 +74,7 @@ def statistics_of(maps: PriorMaps, count: int) -> Statistics:
 
 
 def known_latents(prior: TexturePrior, maps: PriorMaps) -> Tensor:
-    """(subjects, lights, 2, D) the principal components of all maps, and of their mirror images; one light if none is in them."""
+    """(subjects, lights, 2, D) the principal components of all maps and of their mirror images; lights of `lit` only."""
     found = []
     for codes in batches(maps):
         pair = (prior.components(prior.deviation(x)) for x in (codes, mirrored(codes, maps.branches)))
