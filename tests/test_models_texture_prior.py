@@ -8,7 +8,7 @@ from torch.nn.functional import conv2d
 from relit.appearance.colour import srgb_from_linear
 from relit.errors import AssetCorrupt, AssetMissing, InputError
 from relit.models import registry
-from relit.models.style import ModulatedConv, StyleLayer, activated, doubled, unfolded
+from relit.models.style import ModulatedConv, StyleLayer, activated, doubled, unfolded, without_grids
 from relit.models.texture_discriminator import TextureDiscriminator
 from relit.models.texture_prior import (
     F0_SPAN,
@@ -239,3 +239,9 @@ def test_each_modality_has_its_own_judge_that_the_others_do_not_reach():
 def test_the_box_is_the_middle_of_the_layout():
     rows, columns = box_slices(768)
     assert (rows, columns) == (slice(96, 672), slice(96, 672))
+
+
+def test_grids_are_taken_off_fine_coefficients_and_nothing_off_coarse_ones():
+    x = torch.randn(1, 8, 12, 18, generator=torch.Generator().manual_seed(0))
+    assert torch.allclose(without_grids(x + 3)[:, 2:], without_grids(x)[:, 2:], atol=1e-5)
+    assert torch.equal(without_grids(x)[:, :2], x[:, :2]) and without_grids(torch.ones(1, 8, 12, 18))[:, 2:].abs().max() < 1e-6

@@ -15,13 +15,13 @@ from relit.train.adversarial import (
     path_penalty,
     telling_loss,
 )
-from relit.train.linear import fit_linear, statistics_of
+from relit.train.linear import fit_linear, fit_mirrored, statistics_of
 from relit.train.loop import Schedule, load_parts, train
 from relit.train.prior_maps import PER_FILE, PriorMaps, mirrored, record_of, record_type, tone_bin
 from relit.train.texture_prior import Config, Players, losses_of, reconstruction_db, save_prior
 from test_models_texture_prior import small_prior, small_shape
 
-CONFIG = Config(7, (8, 8, 8), {"ganfit": (8,), "fitme": (8,)}, (4, 6, 8), Schedule(4, 4, 1e-3), 1000, path_every=2)
+CONFIG = Config(7, (8, 8, 8), {"ganfit": (8,), "fitme": (8,)}, (4, 6, 8), {}, 1000, path_every=2)
 
 
 def _players(kind="fitme"):
@@ -203,3 +203,19 @@ def test_records_are_repeatable_and_hold_what_the_branches_need():
     assert all(np.array_equal(record[name], again[name]) for name in record.dtype.names)
     assert -70 < record["ita_deg"] < 70 and record["lit"].max() > 60
     assert abs(float(record["normal"].mean()) - 127.5) < 4 and 60 < record["specular"].mean() < 130
+
+
+def test_even_and_odd_components_are_those_of_all_maps_and_their_mirror_images(tmp_path):
+    write_maps(tmp_path)
+    maps = PriorMaps(tmp_path, "train", PRIORS["fitme"], torch.device("cpu"))
+    codes = maps.codes(np.arange(PER_FILE), np.zeros(PER_FILE, int))
+    scale = torch.tensor([0.1, 0.1, 0.1, 0.2, 0.3, 0.3])
+    found = fit_mirrored(maps, 9, scale)
+    both = torch.cat([codes, mirrored(codes, maps.branches)])
+    whole = fit_linear(both.flatten(1), 9, (1 / scale)[:, None].expand(-1, 144 * 96).flatten())
+    power = torch.cat([m.modes.square().sum(1) for m in (found.even, found.odd)]).sort(descending=True).values / 2
+    assert len(power) == 9 and torch.allclose(power, whole.modes.square().sum(1), rtol=1e-2)
+    weight = scale[:, None, None]
+    expected = whole.samples(whole.coefficients((codes / weight).flatten(1))).view_as(codes) * weight
+    assert torch.allclose(found.reconstructed(codes), expected.clamp(0, 1), atol=0.02)
+    assert found.drawn(3, 144, 1).shape == (3, 6, 144, 96)

@@ -19,11 +19,11 @@ from torch.nn.functional import adaptive_avg_pool2d
 
 from relit.evaluation.frechet import frechet_distance, texture_features
 from relit.models.texture_prior import BASE_SIZE, CHANNELS, PRIORS, TexturePrior, draw_latents, prior_from
-from relit.train.linear import LinearModel, batches, fit_linear
+from relit.train.linear import batches, fit_mirrored
 from relit.train.loop import load_parts
 from relit.train.prior_maps import TONES, PriorMaps, face_weight, mirrored, tone_bin, tone_of
 
-HELD_OUT, NEAREST, DRAWN = 64, 64, 512  # subjects
+HELD_OUT, NEAREST, DRAWN = 64, 64, 256  # subjects
 REFINE_STEPS, REFINE_RATE, REFINED = 30, 0.05, 16  # of latents, beyond what the encoder says; subjects
 _AT_ONCE = 8
 
@@ -33,7 +33,8 @@ def judge(prior: TexturePrior, learn: PriorMaps, held_out: PriorMaps, out: Path)
     out.mkdir(parents=True, exist_ok=True)
     numbers = np.arange(min(HELD_OUT, len(held_out)))
     truth = torch.cat([held_out.codes(part, part * 0) for part in _parts(numbers)])
-    linear, drawn_linear = _baseline(prior, learn, truth)
+    baseline = fit_mirrored(learn, prior.shape.latent, prior.scale)
+    linear, drawn_linear = baseline.reconstructed(truth), baseline.drawn(DRAWN, truth.shape[2], 4)
     w = torch.cat([prior.encode(prior.deviation(part)) for part in truth.split(_AT_ONCE)])
     encoded = made(prior, w)
     few = slice(0, min(REFINED, len(truth)))
@@ -123,17 +124,6 @@ def _shown(name: str, codes: Tensor) -> np.ndarray:
     if name == "normal":
         codes = torch.cat([codes, torch.ones_like(codes[:1])])
     return (codes * 255).round().byte().permute(1, 2, 0).numpy()
-
-
-def _baseline(prior: TexturePrior, learn: PriorMaps, truth: Tensor) -> tuple[Tensor, Tensor]:
-    """Held-out maps after principal components as many as the prior's latent has values; and maps drawn from them."""
-    samples = torch.cat([(codes * 255).round().byte().flatten(1) for codes in batches(learn)])
-    weight = (1 / (255 * prior.scale))[:, None].expand(-1, truth[0, 0].numel()).flatten()
-    linear: LinearModel = fit_linear(samples, prior.shape.latent, weight)
-    undo = lambda x: (x / (weight * 255)).clamp(0, 1).view(-1, *truth.shape[1:])  # noqa: E731
-    found = undo(linear.samples(linear.coefficients(truth.flatten(1) * 255 * weight)))
-    z = torch.randn(DRAWN, len(linear.modes), generator=torch.Generator().manual_seed(4))
-    return found, torch.cat([undo(linear.samples(part)) for part in z.split(_AT_ONCE)])
 
 
 def _frechet(real: Tensor, others: dict[str, Tensor]) -> dict[str, float]:

@@ -8,6 +8,7 @@ from torch.nn.functional import avg_pool2d, conv2d, interpolate, leaky_relu, lin
 
 _HADAMARD = torch.tensor([[1.0, 1, 1, 1], [1, -1, 1, -1], [1, 1, -1, -1], [1, -1, -1, 1]]) / 2
 _SLOPE, _GAIN = 0.2, math.sqrt(2 / (1 + 0.2**2))
+_LOCAL = 6  # texels of a local mean
 NOISE = 0.2  # standard deviation of the noise's strengths at first
 
 
@@ -28,6 +29,16 @@ def unfolded(coefficients: Tensor) -> Tensor:
     """
     groups = coefficients.unflatten(1, (4, coefficients.shape[1] // 4))
     return pixel_shuffle(torch.einsum("kj,bkchw->bcjhw", _HADAMARD.to(groups), groups).flatten(1, 2), 2)
+
+
+def without_grids(coefficients: Tensor) -> Tensor:
+    """Haar coefficients (B, 4 C, H, W) whose fine ones have lost their local means, which would draw grids on the picture.
+
+    Slopes, which do have such means, belong to the smaller picture. Without this, generators began with grids.
+    """
+    coarse, fine = coefficients.split([coefficients.shape[1] // 4, coefficients.shape[1] // 4 * 3], 1)
+    mean = interpolate(avg_pool2d(fine, _LOCAL), scale_factor=_LOCAL, mode="bilinear", align_corners=False)
+    return torch.cat([coarse, fine - mean], 1)
 
 
 class Dense(nn.Module):
@@ -69,13 +80,14 @@ class ModulatedConv(nn.Module):
         super().__init__()
         self.style = Dense(latent, inputs, bias=1.0)
         self.weight = nn.Parameter(torch.randn(outputs, inputs, kernel, kernel))
-        self.bias = nn.Parameter(torch.zeros(outputs))
+        self.bias = nn.Parameter(torch.zeros(outputs)) if demodulate else None
         self.gain, self.demodulate = 1 / math.sqrt(inputs * kernel**2), demodulate
 
     def forward(self, x: Tensor, w: Tensor, gain: float = 1.0) -> Tensor:
         scale = self.style(w)
         kernel = self.weight * self.gain
-        out = conv2d(x * scale[:, :, None, None].to(x.dtype), kernel, self.bias.to(x.dtype), padding=kernel.shape[-1] // 2)
+        bias = None if self.bias is None else self.bias.to(x.dtype)
+        out = conv2d(x * scale[:, :, None, None].to(x.dtype), kernel, bias, padding=kernel.shape[-1] // 2)
         if self.demodulate:
             power = (scale.float().square()[:, None] * kernel.square().sum((2, 3))).sum(2)
             out = out * (gain * torch.rsqrt(power + 1e-8))[:, :, None, None].to(out.dtype)

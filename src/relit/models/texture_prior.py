@@ -32,7 +32,18 @@ from torch.nn.functional import adaptive_avg_pool2d, interpolate, pixel_unshuffl
 from relit.appearance.colour import linear_from_srgb
 from relit.errors import AssetCorrupt, AssetMissing, InputError
 from relit.models.registry import load_parts
-from relit.models.style import Conv, Dense, Halving, ModulatedConv, StyleLayer, StyleLevel, activated, doubled, unfolded
+from relit.models.style import (
+    Conv,
+    Dense,
+    Halving,
+    ModulatedConv,
+    StyleLayer,
+    StyleLevel,
+    activated,
+    doubled,
+    unfolded,
+    without_grids,
+)
 
 CHANNELS = {"lit": 3, "albedo": 3, "specular": 1, "normal": 2}  # of each branch, in the order of their channels
 PRIORS = {"ganfit": ("lit",), "fitme": ("albedo", "specular", "normal")}
@@ -118,7 +129,7 @@ class TexturePrior(nn.Module):
             if k >= BASE_LEVEL:
                 x = x + self.places[k - BASE_LEVEL].to(x.dtype)
                 x = x + self.look(pixel_unshuffle(base, 2)) if picture is None else x
-                added = unfolded(self.heads[k - BASE_LEVEL](x, w[:, k])).float()
+                added = unfolded(without_grids(self.heads[k - BASE_LEVEL](x, w[:, k]))).float()
                 picture = added + (base if picture is None else doubled(picture))
         parts = picture.split(self.shape.channels, 1)
         return torch.cat([self._branch(name, x, part, w, noise) for name, part in zip(self.branches, parts, strict=True)], 1)
@@ -126,7 +137,7 @@ class TexturePrior(nn.Module):
     def _branch(self, name: str, x: Tensor, picture: Tensor, w: Tensor, noise: torch.Generator | None) -> Tensor:
         for k, step in enumerate(self.branches[name], len(self.shape.trunk)):
             x = step["level"](x, w[:, k], noise)
-            picture = doubled(picture) + unfolded(step["head"](x, w[:, k])).float()
+            picture = doubled(picture) + unfolded(without_grids(step["head"](x, w[:, k]))).float()
         return picture
 
     def linear(self, w: Tensor) -> Tensor:

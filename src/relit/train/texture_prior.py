@@ -38,7 +38,7 @@ class Config:
     trunk: tuple[int, ...]
     fine: dict[str, tuple[int, ...]]  # by prior: one branch can be wider than each of three
     judges: tuple[int, int, int]
-    schedule: Schedule
+    schedules: dict[str, Schedule]  # by prior
     adapt_pictures: int  # that move the augmentation from never to always
     path_every: int = 0  # steps between penalties on path lengths; 0 is none
 
@@ -47,26 +47,27 @@ class Config:
         return PriorShape(PRIORS[kind], latent, self.trunk, self.fine[kind])
 
 
-def _schedule(steps: int, batch: int, rate: float) -> Schedule:
+def _schedule(steps: int, batch: int) -> Schedule:
     # no momentum, as always against a critic; the penalties keep critics smooth, so that gradients need no bound
-    return Schedule(steps, batch, rate, betas=(0.0, 0.99), decay=0.0, bound=1e4)
+    return Schedule(steps, batch, 2e-3, warm_up=50, betas=(0.0, 0.99), decay=0.0, bound=1e4)
 
 
 CONFIGS = {
     "cpu": Config(
-        256, (128, 128, 128, 96), {"ganfit": (64, 32), "fitme": (48, 16)}, (32, 64, 96),
-        _schedule(6000, 4, 2e-3), 100_000,
+        256, (128, 128, 128, 96), {"ganfit": (64, 32), "fitme": (32, 16)}, (32, 64, 96),
+        {"ganfit": _schedule(3000, 2), "fitme": _schedule(3000, 2)}, 100_000,
     ),
     "gpu": Config(
         256, (384, 384, 384, 256, 128), {"ganfit": (64, 32), "fitme": (48, 24)}, (64, 128, 192),
-        _schedule(6000, 32, 2.5e-3), 300_000, path_every=8,
+        {"ganfit": _schedule(6000, 32), "fitme": _schedule(6000, 32)}, 300_000, path_every=8,
     ),
 }  # fmt: skip
 PENALTY_EVERY, PENALTY = 16, 5.0  # steps between penalties on the critics' gradients
 LATENT_NOISE = 0.1  # standard deviation of what is added to codes whose likelihood is learned: they are few
+JITTER = 16  # texels that pictures are moved by before the critic sees them
 PEOPLE = 16  # latents a step whose likelihood is learned
 TEXEL, TONE, FOOLING, PATH = 30.0, 10.0, 1.0, 0.01  # weights of the terms; that of the others is 1
-HELD_OUT = 32  # subjects
+HELD_OUT = 16  # subjects
 
 
 class Players(nn.Module):
@@ -84,7 +85,7 @@ def losses_of(players: Players, codes: Tensor, latents: Tensor, step: int, confi
     """Terms for all players, each of which teaches one of them: one sum, one step for all.
 
     The first half of the batch is reconstructed, without noise, so that texels teach what latents tell and nothing else; the
-    second half is shown to the critic, beside as many textures that are drawn, with noise: some from the mapping, some from
+    second half is shown to the critic, beside as many textures that are drawn, with noise: half from the mapping, half from
     the latents of real people. All judge each other as they were before the step. The mapping learns how likely the latents
     of people are.
 
@@ -98,14 +99,16 @@ def losses_of(players: Players, codes: Tensor, latents: Tensor, step: int, confi
     prior, judge = players.prior, players.judge
     rebuilt_of, real = prior.deviation(codes).split((half, len(codes) - half))
     error = prior(prior.encode(rebuilt_of)) - rebuilt_of
-    people = half // 2
+    people = (half + step % 2) // 2
     w = torch.cat([latents[:people], prior.mapping(normal(half - people))])
     made = prior(w, drawn)
 
     chance = torch.Generator().manual_seed(step)
     probability = float(players.augmented)
     augment, augment_made = (draw_augmentation(len(x), x.shape[1], probability, chance) for x in (real, made))
-    shown, pretended = augment(real), augment_made(made)
+    # moved: else what is made follows the grid of the critic's patches
+    jitter = torch.randint(JITTER, (2,), generator=chance).tolist()
+    shown, pretended = (change(x).roll(jitter, (2, 3)) for change, x in ((augment, real), (augment_made, made)))
     of_real, of_made = judge(shown), judge(pretended.detach())
     with frozen(judge):
         fooled = judge(pretended)
@@ -122,7 +125,7 @@ def losses_of(players: Players, codes: Tensor, latents: Tensor, step: int, confi
     if step % PENALTY_EVERY == 0:
         terms["smooth"] = PENALTY * PENALTY_EVERY * gradient_penalty(judge, shown)
     if config.path_every and step % config.path_every == 0:
-        paths = path_penalty(prior, w[people:].detach()[: max(1, half // 4)], players.path, drawn)
+        paths = path_penalty(prior, w.detach()[: max(1, half // 4)], players.path, drawn)
         terms["path"] = PATH * config.path_every * paths
     return terms
 
@@ -148,7 +151,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=1e6)
     given = parser.parse_args()
     config = CONFIGS[given.config]
-    device = device_of(given.config)
+    schedule, device = config.schedules[given.prior], device_of(given.config)
     torch.manual_seed(0)
     learn, held_out = (PriorMaps(given.maps, split, PRIORS[given.prior], device) for split in ("train", "test"))
     players = new_players(learn, given.prior, config, given.run).to(device, memory_format=torch.channels_last)
@@ -157,7 +160,7 @@ def main() -> None:
 
     def losses(players, step):
         chance = np.random.default_rng([1, step])
-        codes = learn.random(config.schedule.batch, chance)
+        codes = learn.random(schedule.batch, chance)
         numbers, lights, flips = learn.draw(PEOPLE, chance)
         latents = known[numbers, lights % known.shape[1], flips.astype(int)]
         return losses_of(players, codes, latents, step, config)
@@ -166,7 +169,7 @@ def main() -> None:
         figures = reconstruction_db(players.prior, held_out, np.arange(min(HELD_OUT, len(held_out))))
         return {f"psnr_{name}": value for name, value in figures.items()}
 
-    prior = train(players, losses, validate, config.schedule, given.run, given.minutes).prior
+    prior = train(players, losses, validate, schedule, given.run, given.minutes).prior
     save_prior(prior, given.run)
 
 
