@@ -8,10 +8,11 @@ import torch
 
 import relit.evaluation.texture_prior as judging
 from relit.evaluation.frechet import frechet_distance, texture_features
-from relit.models.texture_prior import PRIORS
+from relit.models import registry
+from relit.models.texture_prior import PRIORS, load_prior
 from relit.train.linear import statistics_of
 from relit.train.prior_maps import PriorMaps
-from relit.train.texture_prior import Players
+from relit.train.texture_prior import Players, save_prior
 from test_models_texture_prior import small_shape
 from test_train_texture_prior import CONFIG, write_maps
 
@@ -51,14 +52,27 @@ def test_the_report_says_what_an_untrained_prior_is_worth(tmp_path, monkeypatch,
         monkeypatch.setattr(judging, name, value)
     monkeypatch.setattr(judging, "batches", lambda maps: _few(maps))
     prior, maps = _prior(tmp_path, kind)
-    figures = judging.judge(prior, maps, maps, tmp_path / "out")
-    assert json.loads((tmp_path / "out" / "prior.json").read_text()) == figures
+    figures = judging.judge(prior, maps, maps, tmp_path / "out", kind)
+    assert json.loads((tmp_path / "out" / f"{kind}.json").read_text()) == figures
     assert set(figures["psnr_db"]["encoder"]) == set(PRIORS[kind])
     nearest = figures["nearest_training_subject"]
     assert nearest["held out, median"] == 0 and nearest["samples, median"] > 0
-    assert {p.name for p in (tmp_path / "out").glob("*.png")} == {
-        "linear_samples.png", "nearest.png", "reconstructed.png", "samples_0.7.png", "samples_1.0.png", "walk.png"
-    }  # fmt: skip
+    sheets = ("linear_samples", "nearest", "reconstructed", "samples", "samples_0.7", "walk")
+    assert {p.name for p in (tmp_path / "out").glob("*.jpg")} == {f"{kind}_{name}.jpg" for name in sheets}
+
+
+def test_a_shipped_prior_is_the_one_that_is_loaded(tmp_path, monkeypatch):
+    prior, _ = _prior(tmp_path)
+    save_prior(prior, tmp_path)
+    (tmp_path / "log.jsonl").write_text('{"step": 3}\n')
+    (tmp_path / "assets").mkdir()
+    monkeypatch.setenv("RELIT_ASSETS", str(tmp_path / "assets"))
+    judging.ship(tmp_path, "fitme", {"latent": 6})
+    assert registry.cards()["prior_fitme-0"]["metrics"] == {"steps": 3, "latent": 6}
+    load_prior.cache_clear()
+    w = torch.randn(1, 6, generator=torch.Generator().manual_seed(0))
+    assert torch.allclose(load_prior("fitme")(w), prior(w), atol=0.05)
+    load_prior.cache_clear()
 
 
 def _few(maps):
