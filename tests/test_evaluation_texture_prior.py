@@ -8,6 +8,7 @@ import torch
 
 import relit.evaluation.texture_prior as judging
 from relit.evaluation.frechet import frechet_distance, texture_features
+from relit.evaluation.prior_page import page
 from relit.models import registry
 from relit.models.texture_prior import PRIORS, load_prior
 from relit.train.linear import statistics_of
@@ -57,6 +58,8 @@ def test_the_report_says_what_an_untrained_prior_is_worth(tmp_path, monkeypatch,
     assert set(figures["psnr_db"]["encoder"]) == set(PRIORS[kind])
     nearest = figures["nearest_training_subject"]
     assert nearest["held out, median"] == 0 and nearest["samples, median"] > 0
+    text = page(tmp_path / "out")
+    assert f"## {kind}: {', '.join(PRIORS[kind])}" in text and "encoder" in text and f"({kind}_walk.jpg)" in text
     sheets = ("linear_samples", "nearest", "reconstructed", "samples", "samples_0.7", "walk")
     assert {p.name for p in (tmp_path / "out").glob("*.jpg")} == {f"{kind}_{name}.jpg" for name in sheets}
 
