@@ -66,7 +66,7 @@ def test_demodulated_output_has_unit_variance_whatever_the_style():
 
 def test_style_layers_move_with_their_input_and_noise_is_repeatable():
     torch.manual_seed(0)
-    layer, x, w = StyleLayer(3, 4, latent=5, up=True), torch.randn(1, 3, 12, 12), torch.randn(1, 5)
+    layer, x, w = StyleLayer(3, 4, latent=5, up=True, noisy=True), torch.randn(1, 3, 12, 12), torch.randn(1, 5)
     moved = layer(x.roll((2, 3), (2, 3)), w, None).roll((-4, -6), (2, 3))
     assert torch.allclose(moved[:, :, 4:-8, 4:-10], layer(x, w, None)[:, :, 4:-8, 4:-10], atol=1e-5)
     drawn = [layer(x, w, torch.Generator().manual_seed(seed)) for seed in (1, 1, 2)]

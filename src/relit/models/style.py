@@ -98,29 +98,28 @@ class ModulatedConv(nn.Module):
 
 
 class StyleLayer(nn.Module):
-    """A modulated convolution and a rectifier; if `up` twice as large, with noise of a learned strength for each channel."""
+    """A modulated convolution and a rectifier; if `up` twice as large, if `noisy` with a learned strength for each channel."""
 
-    def __init__(self, inputs: int, outputs: int, latent: int, up: bool = False):
+    def __init__(self, inputs: int, outputs: int, latent: int, up: bool = False, noisy: bool = False):
         super().__init__()
-        self.conv = ModulatedConv(inputs, outputs, latent)
-        self.noise = nn.Parameter(NOISE * torch.randn(outputs)) if up else None
+        self.conv, self.up = ModulatedConv(inputs, outputs, latent), up
+        self.noise = nn.Parameter(NOISE * torch.randn(outputs)) if noisy else None
 
     def forward(self, x: Tensor, w: Tensor, noise: torch.Generator | None) -> Tensor:
         out = self.conv(x, w, _GAIN)  # the rectifier lets positive factors pass
-        if self.noise is not None:
-            out = doubled(out)
-            if noise is not None:
-                drawn = torch.randn(len(out), 1, *out.shape[2:], generator=noise, device=out.device)
-                out = torch.addcmul(out, drawn.to(out.dtype), self.noise[:, None, None].to(out.dtype))
+        out = doubled(out) if self.up else out
+        if self.noise is not None and noise is not None:
+            drawn = torch.randn(len(out), 1, *out.shape[2:], generator=noise, device=out.device)
+            out = torch.addcmul(out, drawn.to(out.dtype), self.noise[:, None, None].to(out.dtype))
         return leaky_relu(out, _SLOPE)
 
 
 class StyleLevel(nn.Module):
-    """Two style layers, the first of which doubles the size."""
+    """Two style layers, the first of which doubles the size and may add noise."""
 
-    def __init__(self, inputs: int, outputs: int, latent: int):
+    def __init__(self, inputs: int, outputs: int, latent: int, noisy: bool):
         super().__init__()
-        self.enter = StyleLayer(inputs, outputs, latent, up=True)
+        self.enter = StyleLayer(inputs, outputs, latent, up=True, noisy=noisy)
         self.refine = StyleLayer(outputs, outputs, latent)
 
     def forward(self, x: Tensor, w: Tensor, noise: torch.Generator | None) -> Tensor:

@@ -11,7 +11,7 @@ Differs, because the published ones saw millions of pictures and these see thous
 - A linear base: w begins as the principal components of the maps at 72 x 48, and the generator as their Gaussian model. The
   convolutions see it, add to it and begin at zero, so that no time goes into learning means, tones and layout.
 - Learned features of every place beside it: in one layout, where a texel lies says most of what it is.
-- Noise has a strength for each channel, once in a level.
+- Noise has a strength for each channel, once in a level, and only in levels of branches: coarse things are the latent's.
 - An encoder beside the generator, likewise principal components plus a learned correction: maps are reconstructed, which
   teaches from every texel, and a fit starts from what the encoder says of an unwrapped photo.
 - The mapping network is invertible and learns the distribution of the encoder's codes by its likelihood: hundreds of steps
@@ -108,14 +108,14 @@ class TexturePrior(nn.Module):
         self.constant = nn.Parameter(torch.randn(shape.trunk[0], *SMALLEST))
         self.first = StyleLayer(shape.trunk[0], shape.trunk[0], latent)
         pairs = list(zip(shape.trunk, shape.trunk[1:], strict=False))
-        self.trunk = nn.ModuleList(StyleLevel(a, b, latent) for a, b in pairs)
+        self.trunk = nn.ModuleList(StyleLevel(a, b, latent, noisy=False) for a, b in pairs)
         self.look = Conv(4 * total, shape.trunk[BASE_LEVEL], 1)
         sizes = [(width, SMALLEST[0] << k, SMALLEST[1] << k) for k, width in enumerate(shape.trunk)][BASE_LEVEL:]
         self.places = nn.ParameterList(torch.zeros(size) for size in sizes)
         self.heads = nn.ModuleList(_head(width, total, latent) for width in shape.trunk[BASE_LEVEL:])
         steps = list(zip((shape.trunk[-1], *shape.fine), shape.fine, strict=False))
         branch = lambda channels: nn.ModuleList(  # noqa: E731
-            nn.ModuleDict({"level": StyleLevel(a, b, latent), "head": _head(b, channels, latent)}) for a, b in steps
+            nn.ModuleDict({"level": StyleLevel(a, b, latent, noisy=True), "head": _head(b, channels, latent)}) for a, b in steps
         )
         self.branches = nn.ModuleDict({name: branch(CHANNELS[name]) for name in shape.branches})
 

@@ -55,7 +55,7 @@ def _schedule(steps: int, batch: int) -> Schedule:
 CONFIGS = {
     "cpu": Config(
         256, (128, 128, 128, 96), {"ganfit": (64, 32), "fitme": (32, 16)}, (32, 64, 96),
-        {"ganfit": _schedule(2200, 2), "fitme": _schedule(1600, 2)}, 100_000,
+        {"ganfit": _schedule(2400, 2), "fitme": _schedule(1800, 2)}, 100_000,
     ),
     "gpu": Config(
         256, (384, 384, 384, 256, 128), {"ganfit": (64, 32), "fitme": (48, 24)}, (64, 128, 192),
