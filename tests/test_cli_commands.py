@@ -54,6 +54,8 @@ def test_help_and_import_take_less_than_half_a_second(tmp_path):
     [
         (["fti"], "there is no command 'fti'; did you mean 'fit'?"),
         (["fit", "grey.png", "-o", "out", "--szie", "2048"], "there is no option '--szie'; did you mean '--size'?"),
+        (["fit", "grey.png", "-o", "out", "--same-persons"], "did you mean '--same-person'?"),
+        (["fit", "grey.png", "-o", "out", "--method", "gan-fit"], "did you mean 'ganfit'?"),
         (["fit", "grey.png"], "-o/--output"),
         (["fit", "-o", "out"], "PHOTO"),
         (["fit", "grey.png", "-o", "out", "--size", "3000"], "choose one of: 2048, 4096, 6144x4096"),

@@ -11,19 +11,19 @@ from torch.nn.functional import max_pool2d
 
 from fixtures_head import synthetic_head
 from relit.appearance.lighting import load_lighting
-from relit.geometry.camera import camera_centre, look_at_face
+from relit.geometry.camera import camera_centre, look_at_face, project
 from relit.geometry.mesh import vertex_normals
 from relit.maps import maps as maps_module
 from relit.maps.bare_skin import SIDE, find_bare_skin
 from relit.maps.complete import complete
-from relit.maps.delight import delight
+from relit.maps.delight import Regions, delight
 from relit.maps.folds import fold_darkening
-from relit.maps.learned import Told, dimmed, finer_light, read_light, shared_tone
+from relit.maps.learned import LearnedLight, Told, dimmed, finer_light, read_light, shared_tone
 from relit.maps.maps import build_maps
 from relit.maps.solid_noise import solid_noise
 from relit.maps.unwrap import Unwrapped, texels, unwrap, view_of
 from relit.models.delighting import new_delighting
-from relit.models.head import load_head_model, neutral_vertices, posed_vertices
+from relit.models.head import landmark_points, load_head_model, neutral_vertices, posed_vertices
 from relit.models.regions import region_masks
 from relit.models.skin import load_skin_model, skin_albedo
 from relit.render.occlusion import light_transfer
@@ -31,6 +31,7 @@ from relit.render.render import render_fit
 from relit.types import Lighting
 
 SIZE = 384
+EVERYWHERE = Regions(*torch.ones(2, SIZE, SIZE), torch.zeros(SIZE, SIZE))
 
 
 @lru_cache(maxsize=4)
@@ -62,9 +63,9 @@ def photographed(yaw_rad: float = 0.0, freckled: bool = True, exposure: float = 
     with torch.no_grad():
         image, _, _ = render_fit(model, vertices, truth, camera, light, transfer)
     photo = replace(seen.photo, linear=(image * exposure).contiguous(), original_size_px=(720, 720))
-    observation = replace(
-        seen, photo=photo, skin_mask=torch.ones(720, 720), face_box_px=(180.0, 150.0, 540.0, 600.0)
-    )
+    landmarks = replace(seen.landmarks, points_px=project(camera, landmark_points(model, vertices))[:, :2])
+    box, mask = (180.0, 150.0, 540.0, 600.0), torch.ones(720, 720)
+    observation = replace(seen, photo=photo, skin_mask=mask, face_box_px=box, landmarks=landmarks)
     return model, observation, fit, truth
 
 
@@ -144,7 +145,7 @@ def test_light_taken_out_leaves_the_ratio_to_the_statistical_skin():
     model, observation, fit, truth = photographed(freckled=False)
     seen = unwrap(model, observation, view_of(model, fit), texels(model, SIZE, SIZE))
     base = at_size(truth, SIZE)
-    ratio, trust = delight(seen, base, *torch.ones(2, SIZE, SIZE), torch.zeros(SIZE, SIZE))
+    ratio, trust = delight(seen, base, EVERYWHERE)
     assert ratio[trust > 0.5].abs().mean() < 0.03
 
 
@@ -155,7 +156,7 @@ def test_a_shadow_on_one_side_is_light_and_a_mole_is_skin():
     u = torch.linspace(-1, 1, SIZE)
     shaded = replace(seen, radiance=seen.radiance * (1 - 0.3 * torch.sigmoid(8 * u))[None, :, None])
     shaded.radiance[200:203, 150:152] *= 0.5
-    ratio, trust = delight(shaded, base, *torch.ones(2, SIZE, SIZE), torch.zeros(SIZE, SIZE))
+    ratio, trust = delight(shaded, base, EVERYWHERE)
     broad = ratio.mean(-1) * (trust > 0.5)
     left, right = broad[:, : SIZE // 2], broad[:, SIZE // 2 :]
     known = [(trust[:, : SIZE // 2] > 0.5).sum(), (trust[:, SIZE // 2 :] > 0.5).sum()]
@@ -170,7 +171,7 @@ def test_light_of_another_colour_turns_no_skin_green_or_blue():
     tinted = replace(seen, radiance=seen.radiance.clone(), specular=seen.specular * 4)  # and reflection overrated
     tinted.radiance[120:160, 100:140] *= torch.tensor([0.4, 1.0, 1.3])
     tinted.radiance[120:160, 180:220] *= torch.tensor([1.0, 0.92, 0.95])  # a blush
-    ratio, trust = delight(tinted, base, *torch.ones(2, SIZE, SIZE), torch.zeros(SIZE, SIZE))
+    ratio, trust = delight(tinted, base, EVERYWHERE)
     skin = ratio[trust > 0.5]
     hue = torch.stack([skin[:, 0] - skin[:, 1], skin[:, 1] - skin[:, 2]], -1)
     assert (hue - hue.median(0).values).abs().max() < 0.3
@@ -273,7 +274,7 @@ def test_a_tone_that_a_network_tells_is_the_tone_of_the_skin_and_the_light_makes
     shift = torch.tensor([-0.3, -0.4, -0.5])
     plain = read_light(model, new_delighting((8, 12, 16)), seen, fit)
     told = Told(plain.light - shift, plain.tone + shift)
-    first, second = (build_maps(model, (seen,), (fit,), (256, 256), told=(one,)) for one in (plain, told))
+    first, second = (build_maps(model, (seen,), (fit,), (256, 256), knowledge=LearnedLight.of((one,))) for one in (plain, told))
     face = first.confidence > 0.5
     change = (second.diffuse_albedo[face] / first.diffuse_albedo[face]).log().median(0).values
     assert torch.allclose(change, shared_tone((told,)) - shared_tone((plain,)), atol=0.03)

@@ -51,7 +51,7 @@ def fit(options: argparse.Namespace) -> None:
     check_output(options.output, options.force, needed_bytes=rows * columns * BYTES_PER_TEXEL)
 
     from relit.export.avatar import write_avatar
-    from relit.methods import fit_photos
+    from relit.methods import FitSettings, fit_photos
     from relit.observe.photo import load_photo
     from relit.progress import Stopwatch, shown_progress
 
@@ -64,7 +64,8 @@ def fit(options: argparse.Namespace) -> None:
                 photos.append(load_photo(path))
                 step(index + 1, len(options.photos))
         size, method = (rows, columns), options.method
-        result = fit_photos(photos, method, size, options.face, options.device, options.seed, progress)
+        settings = FitSettings(options.face, options.device, options.seed, options.same_person)
+        result = fit_photos(photos, method, size, settings, progress)
         seconds = {**watch.seconds, **result.seconds}
         write_avatar(result.head, result.observations, options.output, seconds, options.force, progress)
     from relit.export.schema import all_warnings
@@ -233,6 +234,7 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     one.add_argument("--face", type=_positive, metavar="N", help="which face of a photo, from the left (default: the largest)")
     one.add_argument("--device", default="auto", metavar="auto|cpu|cuda", help="where to compute; only the CPU so far")
     one.add_argument("--seed", type=int, default=0, metavar="N", help="of everything random (default: 0)")
+    one.add_argument("--same-person", action="store_true", help="the photos show one person, however different they look")
     one.add_argument("--force", action="store_true", help="replace an avatar that is already there")
 
     one = _command(commands, "render", render, "render an avatar in another light")

@@ -27,6 +27,10 @@ class NoFaceFound(InputError):
     """The photo shows no face that can be fitted (none, too small, blurred or turned too far)."""
 
 
+class DifferentPeople(InputError):
+    """Photos that should show one person seem to show several."""
+
+
 class OutputRefused(InputError):
     """The output cannot be written where it was asked for."""
 

@@ -111,7 +111,7 @@ def _finished(name: str, photos: list[Photo], size: Size) -> FitResult:
 @lru_cache(maxsize=2)  # a texture swap has two photos
 def _started(photos: tuple[Photo, ...]) -> tuple[Fitted, dict[str, float]]:
     watch = Stopwatch()
-    return observe_and_fit(list(photos), None, "auto", 0, watch), watch.seconds
+    return observe_and_fit(list(photos), None, 0, True, watch), watch.seconds
 
 
 def answer_of(result: Answer | FitResult | Head) -> Answer:

@@ -39,6 +39,15 @@ def identity_term(embedding: Float[Tensor, "D"], target: Float[Tensor, "D"]) -> 
     return 1 - torch.nn.functional.cosine_similarity(embedding, target, dim=-1)
 
 
+def content_term(features: tuple[Tensor, ...], target: tuple[Tensor, ...]) -> Float[Tensor, ""]:
+    """The mean absolute difference of a face network's features (B, C, h, w), relative to their mean size, mean of the layers.
+
+    Source: GANFIT (Gecer et al. 2019), equation 7.
+    """
+    apart = [(a - b).abs().mean() / b.abs().mean().clamp_min(1e-6) for a, b in zip(features, target, strict=True)]
+    return torch.stack(apart).mean()
+
+
 def gaussian_term(coefficients: Float[Tensor, "*n"]) -> Float[Tensor, ""]:
     """Half the sum of squares: minus the log of a unit Gaussian prior, up to a constant."""
     return 0.5 * (coefficients**2).sum()

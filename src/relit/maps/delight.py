@@ -40,26 +40,28 @@ KEPT_BROAD = Kept(bright=0.35, dark=0.6, hue=0.3)
 KEPT_FINE = Kept(bright=0.8, dark=0.65, hue=0.7)
 
 
-def plain_and_hued(masks: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
-    """[0, 1] where skin has the plain colour of skin, and where its hue hardly changes; of `regions.region_masks`."""
+class Regions(NamedTuple):
+    """[0, 1] what light is told from skin by, each (H, W)."""
+
+    plain: Tensor  # skin of the colour of skin: without lips, brows, beard
+    hued: Tensor  # hue hardly changes over centimetres: plain skin, and in part the beard
+    lips: Tensor  # teeth look like white there and the gap between them like shadow
+
+
+def regions_of(masks: dict[str, Tensor]) -> Regions:
+    """Of `regions.region_masks`."""
     plain = 1 - torch.stack([masks[name] for name in MARKED]).amax(0)
-    return plain, torch.stack([plain, 0.6 * masks["beard"] * (1 - masks["lips"]), 0.4 * masks["eyelids"]]).amax(0)
+    hued = torch.stack([plain, 0.6 * masks["beard"] * (1 - masks["lips"]), 0.4 * masks["eyelids"]]).amax(0)
+    return Regions(plain, hued, masks["lips"])
 
 
 def delight(
-    seen: Unwrapped,
-    base: Float[Tensor, "H W 3"],
-    plain: Float[Tensor, "H W"],
-    hued: Float[Tensor, "H W"],
-    lips: Float[Tensor, "H W"],
+    seen: Unwrapped, base: Float[Tensor, "H W 3"], regions: Regions
 ) -> tuple[Float[Tensor, "H W 3"], Float[Tensor, "H W"]]:
-    """The log ratio between the photo's albedo and the statistical one, and its confidence.
+    """The log ratio between the photo's albedo and a typical one, and its confidence.
 
     Args:
-        base: albedo of the statistical skin model with the fitted coefficients.
-        plain: [0, 1] where skin has the colour of skin: without lips, brows, beard.
-        hued: [0, 1] where hue hardly changes over centimetres: plain skin, and in part the beard.
-        lips: [0, 1] the lips, where teeth look like white and the gap between them like shadow.
+        base: the typical albedo: of the statistical skin model with the fitted coefficients, or a better one.
 
     What the fitted light cannot explain is told from skin by three facts. Highlights have the colour of the light, so
     they wash the skin's colour out. Skin is about symmetric, light seldom is. Highlights only brighten. The broad part
@@ -68,6 +70,7 @@ def delight(
     Source: highlights by the dichromatic model, Shafer 1985.
     Differs: AvatarMe (Lattas et al. 2020) learns this step; here it follows from the model and symmetry.
     """
+    plain, hued, lips = regions
     trusted = seen.confidence > 0.5
     floor = DARKEST * float(seen.irradiance[trusted].median()) if trusted.any() else 0.05
     albedo = diffuse_radiance(seen) * math.pi / seen.irradiance.clamp_min(floor)

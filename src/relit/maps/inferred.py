@@ -5,16 +5,16 @@ Differs: where a photo is sharper than 512 x 512, its own detail stays: the netw
 the size of the maps. Super-resolution makes what no photo shows.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import pad
 
-from relit.maps.delight import CLIPPED, gap, of_skin_hue, plain_and_hued
+from relit.maps.delight import CLIPPED, Regions, gap, of_skin_hue, regions_of
+from relit.maps.knowledge import Completed, FittedLight, KnownSurface
 from relit.maps.learned import seen_texture, shared_tone, tone_of
 from relit.maps.pyramid import at_size
 from relit.maps.unwrap import Unwrapped, smoothstep
@@ -61,12 +61,25 @@ class Reading:
 
 
 @dataclass(frozen=True)
-class Inferred:
+class Inferred(FittedLight):
     """What the networks say of one person."""
 
-    readings: tuple[Reading, ...]  # of each photo
-    tone: Float[Tensor, "3"]  # that the maps are to have, as `Reading.tone`
-    maps: Float[Tensor, "1 6 h w"]  # completed: log albedo, surface as `surface_planes`; the window at any size
+    readings: tuple[Reading, ...] = ()  # of each photo
+    maps: Float[Tensor, "1 6 h w"] = field(default_factory=lambda: torch.zeros(1, 6, 1, 1))
+    # completed: log albedo, surface as `surface_planes`; the window at any size
+
+    def ratio(self, index: int, seen: Unwrapped, fit: FaceFit, base: Tensor, regions: Regions) -> tuple[Tensor, Tensor]:
+        ratio, trust = photo_ratio(seen, self.readings[index], fit, base, self.tone)
+        trust = trust * (1 - gap(ratio, trust * regions.lips))
+        return of_skin_hue(ratio, trust, regions.hued), trust
+
+    def completed(self, base: Tensor) -> Completed:
+        size = base.shape[:2]
+        maps, masks = in_layout(self.maps, size), region_masks(*size)
+        share = masks["face"] * (1 - masks["scalp"]) * at_size(window_mask()[..., None], size)[..., 0]
+        albedo, specular, mid, high = maps.split((3, 1, 1, 1), 2)
+        mid, high = ((2 * band[..., 0] - 1) * span for band, span in ((mid, MID_SPAN_MM), (high, HIGH_SPAN_MM)))
+        return Completed(albedo - base.clamp_min(5e-3).log(), share, KnownSurface(specular[..., 0] * F0_SPAN, mid, high))
 
 
 def infer(model: HeadModel, observations: tuple[Observation, ...], fits: tuple[FaceFit, ...], fine: bool = True) -> Inferred:
@@ -90,7 +103,7 @@ def infer(model: HeadModel, observations: tuple[Observation, ...], fits: tuple[F
         albedo = load_completion("diffuse")(albedo - level, known).fine + level
         surface = load_completion("surface")(mean(lambda one: one.surface), known).fine
     maps = torch.cat([albedo, surface + torch.tensor(FLAT)[:, None, None]], 1)
-    return Inferred(readings, tone, superresolved(load_superresolution(), maps) if fine else maps)
+    return Inferred(tone, readings, superresolved(load_superresolution(), maps) if fine else maps)
 
 
 def read_photo(model: HeadModel, observation: Observation, fit: FaceFit) -> Reading:
@@ -123,7 +136,7 @@ def read_photo(model: HeadModel, observation: Observation, fit: FaceFit) -> Read
     change = first.albedo[0].log().permute(1, 2, 0) - at_size(statistical, (SIZE // 2,) * 2)[half]
     tone = tone_of(change, at_size(plain[..., None].float(), (SIZE // 2,) * 2)[half][..., 0] > 0.5, first.trust[0, 0])
     statistical, plain = statistical[rows, columns], plain[rows, columns]
-    ratio, hued = albedo[0].permute(1, 2, 0) - statistical, plain_and_hued(masks)[1][rows, columns]
+    ratio, hued = albedo[0].permute(1, 2, 0) - statistical, regions_of(masks).hued[rows, columns]
     trust = trust * (1 - gap(ratio, trust[0, 0] * masks["lips"][rows, columns]))
     level = tone_of(ratio, plain, trust[0, 0])
     albedo = (of_skin_hue(ratio, trust[0, 0], hued) + statistical).permute(2, 0, 1)[None]
@@ -144,26 +157,6 @@ def photo_ratio(
     clipped = 0.8 * smoothstep(*CLIPPED, photo.amax(-1))
     trust = seen.confidence * at_size(one.bare[..., None], size)[..., 0] * (1 - clipped)
     return photo.log() - at_size(one.light, size) + (tone - one.level) - base.clamp_min(5e-3).log(), trust
-
-
-def completed(inferred: Inferred, size: tuple[int, int]) -> "Completed":
-    """The networks' maps in the whole layout at a size, with where they count."""
-    maps = in_layout(inferred.maps, size)
-    masks = region_masks(*size)
-    share = masks["face"] * (1 - masks["scalp"]) * at_size(window_mask()[..., None], size)[..., 0]
-    albedo, specular, mid, high = maps.split((3, 1, 1, 1), 2)
-    mid, high = ((2 * band[..., 0] - 1) * span for band, span in ((mid, MID_SPAN_MM), (high, HIGH_SPAN_MM)))
-    return Completed(albedo, specular[..., 0] * F0_SPAN, mid, high, share)
-
-
-class Completed(NamedTuple):
-    """Completed maps (H, W)."""
-
-    albedo: Tensor  # log, (H, W, 3)
-    specular: Tensor  # F0
-    mid_mm: Tensor  # relief in two bands
-    high_mm: Tensor
-    share: Tensor  # [0, 1] where they count
 
 
 def in_layout(maps: Float[Tensor, "1 C h w"], size: tuple[int, int]) -> Float[Tensor, "H W C"]:

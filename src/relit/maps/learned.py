@@ -4,6 +4,7 @@ Source: AvatarMe (Lattas et al. 2020), section 3.3; see `relit.models.delighting
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
@@ -14,9 +15,11 @@ from torch.nn.functional import adaptive_avg_pool2d, normalize, pad
 from relit.appearance.colour import srgb_from_linear
 from relit.geometry.mesh import vertex_normals
 from relit.maps.bare_skin import SIDE, find_bare_skin
+from relit.maps.delight import Regions, delight
+from relit.maps.knowledge import FittedLight
 from relit.maps.pyramid import at_size, weighted_blur
 from relit.maps.unwrap import Unwrapped, texels, unwrap, view_of
-from relit.models.delighting import COARSE, ROWS, SIZE, delight_texture
+from relit.models.delighting import COARSE, ROWS, SIZE, delight_texture, load_delighting
 from relit.models.head import HeadModel, neutral_vertices, posed_vertices
 from relit.models.regions import region_masks
 from relit.models.skin import load_skin_model, skin_albedo
@@ -42,11 +45,51 @@ class Told:
     tone: Float[Tensor, "3"]  # log ratio of the person's skin to the statistical albedo
 
 
+@dataclass(frozen=True)
+class LearnedLight(FittedLight):
+    """The light that the network tells in each photo, and the tone that all agree on."""
+
+    told: tuple[Told, ...] = ()
+
+    @classmethod
+    def of(cls, told: tuple[Told, ...]) -> "LearnedLight":
+        return cls(shared_tone(told), told)
+
+    def ratio(self, index: int, seen: Unwrapped, fit: FaceFit, base: Tensor, regions: Regions) -> tuple[Tensor, Tensor]:
+        return delight(under_light(seen, self.told[index], fit, self.tone), base, regions)
+
+
+def read_lights(
+    model: HeadModel,
+    observations: tuple[Observation, ...],
+    fits: tuple[FaceFit, ...],
+    step: Callable[[int, int], None] = lambda done, total: None,
+) -> LearnedLight:
+    """What the shipped network says of photos with their fits."""
+    network, told = load_delighting(), []
+    for index, (observation, fit) in enumerate(zip(observations, fits, strict=True)):
+        told.append(read_light(model, network, observation, fit))
+        step(index + 1, len(fits))
+    return LearnedLight.of(tuple(told))
+
+
 def read_light(model: HeadModel, network: UNet, observation: Observation, fit: FaceFit) -> Told:
     """The light and the tone in one photo."""
+    return read_texture(model, network, seen_texture(model, observation, fit, SIZE), fit)
+
+
+def read_texture(
+    model: HeadModel, network: UNet, seen: tuple[Float[Tensor, "S S 3"], Float[Tensor, "S S"]], fit: FaceFit
+) -> Told:
+    """The light and the tone in a texture of SIZE x SIZE.
+
+    Args:
+        seen: texture as `seen_texture`, and the trust in it.
+        fit: pose and expression in which the light fell.
+    """
     square = (SIZE, SIZE)
+    coded, confidence = seen
     fragments, masks = texels(model, *square), region_masks(*square)
-    coded, confidence = seen_texture(model, observation, fit, SIZE)
     statistical = at_size(skin_albedo(load_skin_model(), fit.albedo), square)[ROWS].log()
     plain = masks["cheeks"] + masks["forehead"] + masks["chin"] > 0.5
 
@@ -82,13 +125,11 @@ def tone_of(change: Float[Tensor, "H W 3"], plain: Tensor, trust: Float[Tensor, 
 
 
 def shared_tone(told: tuple) -> Float[Tensor, "3"]:
-    """The log ratio of the person's skin to the fitted one that all photos agree on; 0 without photos.
+    """The log ratio of the person's skin to the fitted one that all photos agree on.
 
     Args:
         told: what networks say of each photo, with its `tone`.
     """
-    if not told:
-        return torch.zeros(3)
     tone = torch.stack([one.tone for one in told]).mean(0)
     light = tone.mean()
     return (1 - ANCHOR_LIGHT) * light + (1 - ANCHOR_HUE) * (tone - light)

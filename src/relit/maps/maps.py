@@ -7,12 +7,12 @@ import torch
 from torch import Tensor
 
 from relit.geometry.uv import dilate
-from relit.maps import inferred, learned
 from relit.maps.bare_skin import SIDE, find_bare_skin
 from relit.maps.complete import complete
-from relit.maps.delight import delight, gap, of_skin_hue, plain_and_hued
+from relit.maps.delight import regions_of
 from relit.maps.folds import fold_darkening
 from relit.maps.infer import infer_surface
+from relit.maps.knowledge import FITTED_LIGHT, Knowledge
 from relit.maps.mesostructure import PIT_MM, PIT_SHADE
 from relit.maps.pyramid import at_size
 from relit.maps.solid_noise import solid_noise
@@ -43,7 +43,7 @@ def build_maps(
     size: tuple[int, int],
     seed: int = 0,
     step: Callable[[int, int], None] = lambda done, total: None,
-    told: tuple[learned.Told, ...] | inferred.Inferred = (),
+    knowledge: Knowledge = FITTED_LIGHT,
 ) -> ReflectanceMaps:
     """The maps of one person from one or several photos with their fits.
 
@@ -51,8 +51,7 @@ def build_maps(
         size: rows and columns.
         seed: of synthesised skin detail.
         step: told (done, total) as the work goes on.
-        told: what a network says of the light in each photo, or what networks say of the whole person; without it the
-            fitted light is taken out.
+        knowledge: of light and skin, beyond the fits.
     """
     total = len(fits) + 3
     whole, size = size, (min(size[0], PHOTO_SIDE), min(size[1], PHOTO_SIDE))
@@ -60,23 +59,15 @@ def build_maps(
     statistical = skin_albedo(load_skin_model(), fits[0].albedo)
     views = [view_of(model, fit) for fit in fits]
     bares = [find_bare_skin(unwrap(model, o, view, small)) for o, view in zip(observations, views, strict=True)]
-    whole_person = told if isinstance(told, inferred.Inferred) else None
-    tone = whole_person.tone if whole_person else learned.shared_tone(told)
-    base = at_size((statistical * tone.exp()).clamp(0, 1), size)
+    tone = knowledge.tone.exp()
+    base = knowledge.typical(at_size((statistical * tone).clamp(0, 1), size))
     masks = region_masks(*size)
-    plain, hued = plain_and_hued(masks)
+    regions = regions_of(masks)
     weighted, weight, confidence, hair = torch.zeros(*size, 3), torch.zeros(size), torch.zeros(size), []
     for index, (observation, fit) in enumerate(zip(observations, fits, strict=True)):
         seen = unwrap(model, observation, views[index], fragments)
         seen.confidence.mul_(at_size(bares[index].mask[..., None], size)[..., 0])
-        if whole_person:
-            ratio, trust = inferred.photo_ratio(seen, whole_person.readings[index], fit, base, tone)
-            trust = trust * (1 - gap(ratio, trust * masks["lips"]))
-            ratio = of_skin_hue(ratio, trust, hued)
-        else:
-            if told:
-                seen = learned.under_light(seen, told[index], fit, tone)
-            ratio, trust = delight(seen, base, plain, hued, masks["lips"])
+        ratio, trust = knowledge.ratio(index, seen, fit, base, regions)
         # a sharp preference for the better view, so that two slightly misplaced views do not blur each other
         preference = (trust**4)[..., None]
         weighted += ratio * preference
@@ -85,10 +76,10 @@ def build_maps(
         hair += [bares[index].hair_colour] if bares[index].hair_colour is not None else []
         step(index + 1, total)
     position_mm = 1000 * interpolate(model.mean, model.triangles, fragments)
-    found = inferred.completed(whole_person, size) if whole_person else None
-    guess = (found.albedo - base.clamp_min(5e-3).log(), found.share) if found else None
-    ratio = complete(weighted / weight.clamp_min(1e-8)[..., None], confidence, position_mm, plain, seed, guess)
-    folds = torch.from_numpy(fold_darkening(ratio.mean(-1).numpy(), hued.numpy()))
+    found = knowledge.completed(base)
+    guess = (found.ratio, found.share) if found else None
+    ratio = complete(weighted / weight.clamp_min(1e-8)[..., None], confidence, position_mm, regions.plain, seed, guess)
+    folds = torch.from_numpy(fold_darkening(ratio.mean(-1).numpy(), regions.hued.numpy()))
     moved = smoothstep(*MOVED_MM, 1000 * interpolate(_movement(model, fits)[:, None], model.triangles, fragments)[..., 0])
     folds_taken = folds * (1 - KEPT_FOLDS[0] - (KEPT_FOLDS[1] - KEPT_FOLDS[0]) * moved)
     ratio = ratio + folds_taken[..., None]
@@ -99,7 +90,9 @@ def build_maps(
     albedo = albedo.clamp(0, 1)
     step(len(fits) + 1, total)
     # wrinkles go on as relief; the folds of an expression go with it
-    known = (found.specular, found.mid_mm * (1 - moved) + found.high_mm, found.share) if found else None
+    known = None
+    if found and found.surface:
+        known = found.surface.specular, found.surface.mid_mm * (1 - moved) + found.surface.high_mm, found.share
     surface = infer_surface(albedo * (-folds_taken * (1 - moved)).exp()[..., None], confidence, seed, whole, known)
     step(len(fits) + 2, total)
     occlusion = _occlusion(model, fits[0], whole)

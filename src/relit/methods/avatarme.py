@@ -6,18 +6,11 @@
 from dataclasses import replace
 
 from relit.head.assemble import assemble_head
-from relit.maps.learned import dimmed, read_light, shared_tone
+from relit.maps.learned import dimmed, read_lights
 from relit.maps.maps import build_maps
-from relit.methods.fitted import Fitted, observe_and_fit
-from relit.models.delighting import load_delighting
+from relit.methods.fitted import Fitted
 from relit.progress import Stopwatch
-from relit.types import FitResult, Photo
-
-
-def run(photos: list[Photo], *, size: tuple[int, int], face: int | None, device: str, seed: int, progress) -> FitResult:
-    """The head of one person from one or several photos; see `relit.methods.fit_photos` for the arguments."""
-    watch = Stopwatch(progress)
-    return finish(observe_and_fit(photos, face, device, seed, watch), size, seed, watch)
+from relit.types import FitResult
 
 
 def finish(start: Fitted, size: tuple[int, int], seed: int, watch: Stopwatch) -> FitResult:
@@ -28,16 +21,12 @@ def finish(start: Fitted, size: tuple[int, int], seed: int, watch: Stopwatch) ->
     the fit what is finer of the light; the rest is told from skin by rule. Specular albedo, normals and displacement
     follow from the diffuse albedo by rule, too.
     """
-    model, observations, network = start.model, start.observations, load_delighting()
+    model, observations = start.model, start.observations
     with watch.stage("light") as step:
-        told = []
-        for index, (observation, fit) in enumerate(zip(observations, start.fits, strict=True)):
-            told.append(read_light(model, network, observation, fit))
-            step(index + 1, len(observations))
-        tone = shared_tone(tuple(told))
+        light = read_lights(model, observations, start.fits, step)
     with watch.stage("maps") as step:
-        maps = build_maps(model, observations, start.fits, size, seed, step, tuple(told))
-    fits = tuple(replace(dimmed(fit, tone), method="avatarme") for fit in start.fits)
+        maps = build_maps(model, observations, start.fits, size, seed, step, light)
+    fits = tuple(replace(dimmed(fit, light.tone), method="avatarme") for fit in start.fits)
     with watch.stage("head") as step:
         head = assemble_head(model, observations, fits, maps)
         step(1, 1)

@@ -9,16 +9,10 @@ from relit.head.assemble import assemble_head
 from relit.maps.inferred import infer
 from relit.maps.learned import dimmed
 from relit.maps.maps import build_maps
-from relit.methods.fitted import Fitted, observe_and_fit
+from relit.methods.fitted import Fitted
 from relit.models.texture_inference import SIZE
 from relit.progress import Stopwatch
-from relit.types import FitResult, Photo
-
-
-def run(photos: list[Photo], *, size: tuple[int, int], face: int | None, device: str, seed: int, progress) -> FitResult:
-    """The head of one person from one or several photos; see `relit.methods.fit_photos` for the arguments."""
-    watch = Stopwatch(progress)
-    return finish(observe_and_fit(photos, face, device, seed, watch), size, seed, watch)
+from relit.types import FitResult
 
 
 def finish(start: Fitted, size: tuple[int, int], seed: int, watch: Stopwatch) -> FitResult:

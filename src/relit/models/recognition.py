@@ -24,6 +24,7 @@ TEMPLATE_PX = (
 # The same places among the 478 landmarks; the eyes are the means of their corners.
 FIVE_POINTS = ((33, 133), (362, 263), (1, 4), (61,), (291,))
 HALVING_BLOCKS = (3, 5, 7, 13)
+CONTENT_LAYERS = (10, 22)  # pictures of 28 x 28 and 14 x 14 features that say what a face consists of
 SAMPLES = 2  # per crop pixel and axis
 
 
@@ -50,13 +51,20 @@ class SFace(nn.Module):
 
     def forward(self, aligned: Float[Tensor, "B 3 112 112"]) -> Float[Tensor, "B 128"]:
         """The unit embeddings."""
+        return self.read(aligned)[0]
+
+    def read(self, aligned: Float[Tensor, "B 3 112 112"]) -> tuple[Float[Tensor, "B 128"], tuple[Tensor, ...]]:
+        """The unit embeddings, and the features of CONTENT_LAYERS (B, C, h, w)."""
         x = (aligned - self.input[0]) * self.input[1]  # [B, 3, 112, 112]
-        for weight, bias, slope, stride in zip(self.weights, self.biases, self.slopes, self.strides, strict=False):
+        content = []
+        layers = zip(self.weights, self.biases, self.slopes, self.strides, strict=False)
+        for number, (weight, bias, slope, stride) in enumerate(layers):
             groups = x.shape[1] // weight.shape[1]
             x = F.conv2d(x, weight, bias, stride, weight.shape[-1] // 2, groups=groups)
             x = F.prelu(x, slope)
+            content += [x] if number in CONTENT_LAYERS else []
         x = x * self.head_gain[:, None, None] + self.head_shift[:, None, None]  # [B, 1024, 7, 7]
-        return F.normalize(F.linear(x.flatten(1), self.weights[-1], self.biases[-1]), dim=1)
+        return F.normalize(F.linear(x.flatten(1), self.weights[-1], self.biases[-1]), dim=1), tuple(content)
 
 
 @lru_cache(maxsize=2)

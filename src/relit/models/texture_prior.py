@@ -270,7 +270,11 @@ def textures_of(prior: TexturePrior, w: Tensor, seed: int | None = None) -> dict
     if not torch.isfinite(w).all():
         raise InputError("the latent holds values that are no numbers")
     noise = None if seed is None else torch.Generator(w.device).manual_seed(seed)
-    codes = prior.codes(prior(w, noise))
+    return decoded(prior, prior.codes(prior(w, noise)))
+
+
+def decoded(prior: TexturePrior, codes: Tensor) -> dict[str, Tensor]:
+    """The maps, as `textures_of` gives them, of coded maps (B, C, H, W)."""
     return {name: _DECODED[name](part) for name, part in zip(prior.branches, codes.split(prior.shape.channels, 1), strict=True)}
 
 

@@ -47,7 +47,7 @@ def render_fit(
     fragments = rasterise(pixels, model.triangles, camera.size_px)
     normals = vertex_normals(vertices, model.triangles)
     before = normals.detach() if reference is None else vertex_normals(reference, model.triangles)
-    used = _used_vertices(model.triangles, fragments, len(vertices))
+    used = used_vertices(model.triangles, fragments, len(vertices))
     towards_eye = normalize(camera_centre(camera) - vertices[used], dim=-1)
     light = vertex_light(normals[used], before[used], towards_eye, lighting, transfer[used])
     light_of = light.new_zeros(len(vertices), 7).index_copy(0, used, light)
@@ -65,7 +65,7 @@ def render_fit(
     return image, coverage[..., 0], fragments
 
 
-def _used_vertices(triangles: Tensor, fragments: Fragments, count: int) -> Tensor:
+def used_vertices(triangles: Tensor, fragments: Fragments, count: int) -> Tensor:
     """The vertices of the triangles that are seen."""
     seen = torch.zeros(len(triangles) + 1, dtype=torch.bool, device=triangles.device)
     seen[fragments.triangle] = True  # -1 marks the extra last entry
@@ -81,19 +81,35 @@ def vertex_light(
 
     Directional lights cast no shadows here.
     """
+    diffuse, dark, rise = light_parts(normals, normals_before, towards_eye, lighting, transfer)
+    return torch.cat([diffuse, dark + SKIN_F0 * rise, torch.ones_like(diffuse[:, :1])], 1)
+
+
+def light_parts(
+    normals: Tensor, normals_before: Tensor, towards_eye: Tensor, lighting: Lighting, transfer: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """(V, 3) each: irradiance over pi; specular radiance where F0 is 0; and what it gains per unit of F0.
+
+    Args:
+        normals_before: those that the transfer was computed for.
+    """
     visibility = ambient_occlusion(transfer)
     turn = sh_basis(normals) - sh_basis(normals_before)
     irradiance = (transfer + visibility[:, None] * turn * cosine_lobe().to(turn)[BAND]) @ lighting.sh
     n_dot_v = (normals * towards_eye).sum(-1).clamp_min(1e-3)
     mirror = normalize(2 * n_dot_v[:, None] * normals - towards_eye, dim=-1)
     roughness = n_dot_v.new_tensor(SKIN_ROUGHNESS)
-    spread, f0 = roughness.expand_as(n_dot_v), torch.full_like(n_dot_v, SKIN_F0)
-    gloss = environment_reflectance(n_dot_v, f0, spread)
-    gloss = gloss * specular_visibility(visibility, open_direction(transfer), normals, mirror, spread)
-    specular = specular_radiance(lighting.sh, mirror, roughness).clamp_min(0) * gloss[:, None]
+    spread, none, full = roughness.expand_as(n_dot_v), torch.zeros_like(n_dot_v), torch.ones_like(n_dot_v)
+    reflected = specular_radiance(lighting.sh, mirror, roughness).clamp_min(0)
+    reflected = reflected * specular_visibility(visibility, open_direction(transfer), normals, mirror, spread)[:, None]
+    # Fresnel's law as Schlick writes it is linear in F0
+    dark, bright = (environment_reflectance(n_dot_v, f0, spread)[:, None] * reflected for f0 in (none, full))
     for direction, power in zip(lighting.directions, lighting.irradiance, strict=True):
-        cosine = (normals @ direction).clamp_min(0)[:, None]
-        irradiance = irradiance + cosine * power
+        power = (normals @ direction).clamp_min(0)[:, None] * power
+        irradiance = irradiance + power
         towards = direction.expand_as(normals)
-        specular = specular + cosine * power * ggx(normals, towards, towards_eye, f0, spread)[:, None]
-    return torch.cat([irradiance.clamp_min(0) / math.pi, specular, torch.ones_like(specular[:, :1])], 1)
+        dark, bright = (
+            sent + power * ggx(normals, towards, towards_eye, f0, spread)[:, None]
+            for sent, f0 in ((dark, none), (bright, full))
+        )
+    return irradiance.clamp_min(0) / math.pi, dark, bright - dark

@@ -1,0 +1,148 @@
+"""One photo's crop with what a fit by rendering changes about it: pose, expression and light."""
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+from torch.nn.functional import interpolate as resize
+
+from relit.fit import terms
+from relit.fit.landmark_fit import expression_prior
+from relit.geometry.camera import cropped, project
+from relit.geometry.transforms import rigid, rotation_from_vector
+from relit.models.head import HeadModel, landmark_points, posed_vertices
+from relit.models.recognition import SFace, align_face
+from relit.types import Camera, Lighting, Observation
+
+
+@dataclass
+class View:
+    """One photo's crop and its unknowns, which a fit changes in place; views never leave `relit.fit`."""
+
+    camera: Camera  # of the crop, at the start
+    photo: Tensor  # [S, S, 3]
+    weight: Tensor  # [S, S]
+    landmarks_px: Tensor  # [478, 2] in the crop
+    noise_px: Tensor  # [478]
+    landmark_weight: Tensor  # [478]
+    embedding: Tensor
+    content: tuple[Tensor, ...]  # features of the recognition network
+    hint: Tensor  # [52] prior mean of the expression
+    hint_sd: Tensor  # [52]
+    expression: Tensor
+    gaze_rad: Tensor
+    pose: Tensor  # [7] rotation vector, relative shift (2), log depth, log focal
+    sh: Tensor  # [81, 3]
+    transfer: Tensor  # [V, 81]
+    transfer_vertices: Tensor  # [V, 3] the shape that the transfer was computed for
+
+    def current_camera(self) -> Camera:
+        """The crop's camera after the pose update."""
+        turn = rotation_from_vector(self.pose[:3])
+        old = self.camera.camera_from_head
+        depth = old[2, 3] * self.pose[5].exp()
+        lateral = (old[:2, 3] / old[2, 3] + self.pose[3:5]) * depth
+        moved = rigid(turn @ old[:3, :3], torch.cat([lateral, depth[None]]))
+        return replace(self.camera, camera_from_head=moved, focal_px=self.camera.focal_px * self.pose[6].exp())
+
+    def photo_camera(self, observation: Observation) -> Camera:
+        """The whole photo's camera after the pose update."""
+        box, camera, shape = face_crop_px(observation), self.current_camera(), observation.photo.linear.shape
+        factor = (box[2] - box[0]) / camera.size_px[0]
+        return replace(
+            camera,
+            focal_px=(camera.focal_px * factor).detach(),
+            centre_px=camera.centre_px * factor + torch.tensor(box[:2]),
+            size_px=(shape[1], shape[0]),
+            camera_from_head=camera.camera_from_head.detach(),
+        )
+
+
+def new_view(
+    model: HeadModel,
+    observation: Observation,
+    camera: Camera,
+    pose: tuple[Tensor, Tensor],
+    network: SFace,
+    size_px: int,
+) -> View:
+    """The crop of a photo, without light.
+
+    Args:
+        camera: of the whole photo.
+        pose: expression (52,) and gaze (2, 2) in radians.
+    """
+    box = face_crop_px(observation)
+    camera = cropped(camera, box, (size_px, size_px))
+    corner, factor = torch.tensor(box[:2]), size_px / (box[2] - box[0])
+    photo = crop_picture(observation.photo.linear, box, size_px)
+    landmarks = (observation.landmarks.points_px - corner) * factor
+    metre_px = camera.focal_px / camera.camera_from_head[2, 3]
+    weight = torch.ones(478)
+    weight[model.oval_landmarks] = 0.1
+    weight[468:] = 0.5
+    with torch.no_grad():
+        embedding, content = network.read(align_face(photo, landmarks))
+    return View(
+        camera=camera,
+        photo=photo,
+        weight=crop_picture(observation.skin_mask[..., None], box, size_px)[..., 0],
+        landmarks_px=landmarks,
+        noise_px=(model.landmark_sigma * metre_px).clamp_min(0.5),
+        landmark_weight=weight,
+        embedding=embedding[0],
+        content=content,
+        hint=pose[0].clone(),
+        hint_sd=expression_prior(observation.landmarks)[1],
+        expression=pose[0].clone(),
+        gaze_rad=pose[1],
+        pose=torch.zeros(7),
+        sh=torch.zeros(81, 3),
+        transfer=torch.zeros(0),
+        transfer_vertices=torch.zeros(0),
+    )
+
+
+def pose_terms(model: HeadModel, shape: Tensor, view: View, identity_trust: float) -> dict[str, Tensor]:
+    """How badly a neutral shape (V, 3) in the view's pose meets the landmarks, and how improbable that pose is.
+
+    Args:
+        identity_trust: part of the landmarks' pull that reaches the shape: a detector errs alike at many landmarks of a
+            person, so that they tell pose and expression, but less about the shape.
+    """
+    held = shape.detach() + identity_trust * (shape - shape.detach())
+    marked = posed_vertices(model, held, view.expression, view.gaze_rad)
+    pixels = project(view.current_camera(), landmark_points(model, marked))[:, :2]
+    return {
+        "landmark": terms.landmark_term(pixels, view.landmarks_px, view.noise_px, view.landmark_weight),
+        "expression_prior": terms.gaussian_term((view.expression - view.hint) / view.hint_sd),
+        "pose_prior": terms.gaussian_term(view.pose[5:] / 0.1),
+    }
+
+
+def lighting_of(sh: Tensor) -> Lighting:
+    """An environment (81, 3) without directional lights."""
+    return Lighting(sh=sh, directions=sh.new_zeros(0, 3), irradiance=sh.new_zeros(0, 3))
+
+
+def face_crop_px(observation: Observation, margin: float = 1.5) -> tuple[float, float, float, float]:
+    """The square (left, top, right, bottom) around the landmarks, `margin` times their extent; may leave the photo."""
+    points = observation.landmarks.points_px[:468]
+    low, high = points.min(0).values, points.max(0).values
+    centre, half = (low + high) / 2, float((high - low).max()) * margin / 2
+    return tuple(float(v) for v in (centre[0] - half, centre[1] - half, centre[0] + half, centre[1] + half))
+
+
+def crop_picture(picture: Tensor, box_px: tuple[float, float, float, float], size_px: int) -> Tensor:
+    """[S, S, C] the part of a picture, area-filtered when it shrinks, edge-replicated outside."""
+    height, width = picture.shape[:2]
+    left, top, right, bottom = box_px
+    factor = size_px / (right - left)
+    planes = picture.permute(2, 0, 1)[None]
+    if factor < 1:
+        planes = resize(planes, scale_factor=factor, mode="area" if factor < 0.5 else "bilinear", antialias=False)
+    grid = (torch.arange(size_px) + 0.5) / size_px
+    x = (left + grid * (right - left)) / width * 2 - 1
+    y = (top + grid * (bottom - top)) / height * 2 - 1
+    at = torch.stack(torch.meshgrid(y, x, indexing="ij")[::-1], -1)[None]
+    return torch.nn.functional.grid_sample(planes, at, padding_mode="border", align_corners=False)[0].permute(1, 2, 0)

@@ -1,0 +1,163 @@
+"""What a texture prior makes of one person, as knowledge for the maps; and the textures that an inversion starts from.
+
+Textures of a prior cover the box BOX of the layout; beyond it the statistical skin goes on with the same tone.
+"""
+
+import math
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+
+import cv2
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn.functional import pad
+
+from relit.appearance.colour import linear_from_srgb, srgb_from_linear
+from relit.maps.complete import complete
+from relit.maps.delight import regions_of
+from relit.maps.knowledge import Completed, KnownSurface
+from relit.maps.learned import LearnedLight, read_texture
+from relit.maps.pyramid import at_size
+from relit.maps.relief import height_of_normals
+from relit.maps.unwrap import Unwrapped, texels, unwrap, view_of
+from relit.models.delighting import SIZE, load_delighting
+from relit.models.head import HeadModel
+from relit.models.regions import region_masks
+from relit.models.skin import load_skin_model, skin_albedo
+from relit.models.texture_prior import BOX, F0_SPAN, box_slices
+from relit.render.rasterise import interpolate
+from relit.types import FaceFit, Observation, ReflectanceMaps
+
+LAYOUT = 768  # texels along an edge: their box has the rows of the priors' textures
+RIM = 0.03  # of the layout, over which a texture fades out at the border of the box
+UNSEEN = 0.15  # trust in a completed texel against a seen one
+
+
+@dataclass(frozen=True)
+class Generated(LearnedLight):
+    """The textures of an inverted prior, beside the light that the de-lighting network tells in each photo."""
+
+    albedo: Float[Tensor, "h w 3"] = field(default_factory=lambda: torch.zeros(1, 1, 3))  # linear, of the box
+    specular: Float[Tensor, "h w"] | None = None  # F0
+    normal: Float[Tensor, "h w 3"] | None = None
+
+    def typical(self, statistical: Tensor) -> Tensor:
+        size = statistical.shape[:2]
+        share = _share(size)[..., None]
+        log = statistical.clamp_min(5e-3).log()
+        return (log + share * (in_layout(self.albedo, size).clamp_min(5e-3).log() - log)).exp()
+
+    def completed(self, base: Tensor) -> Completed:
+        size = base.shape[:2]
+        share = _share(size)
+        surface = None
+        if self.specular is not None and self.normal is not None:
+            normal = in_layout(self.normal, (LAYOUT, LAYOUT))
+            height = torch.from_numpy(height_of_normals(normal / normal.norm(dim=2, keepdim=True)))[..., None]
+            specular = in_layout(self.specular[..., None], size)[..., 0]
+            surface = KnownSurface(specular, torch.zeros(size), at_size(height, size)[..., 0])
+        return Completed(torch.zeros_like(base), share, surface)
+
+
+@lru_cache(maxsize=2)
+def _share(size: tuple[int, int]) -> Float[Tensor, "H W"]:
+    """[0, 1] where the textures of the box count: on the face, fading out towards the border."""
+    masks = region_masks(*size)
+    at = [(torch.arange(n) + 0.5) / n for n in size]
+    inside = [(torch.minimum(x - BOX[0], BOX[1] - x) / RIM).clamp(0, 1) for x in at]
+    strip = sum(masks[name] for name in ("eyes", "teeth", "tongue", "cavities")).clamp(0, 1)
+    return torch.minimum(inside[0][:, None], inside[1][None]) * (1 - masks["scalp"]) * (1 - strip)
+
+
+def in_layout(texture: Float[Tensor, "h w C"], size: tuple[int, int]) -> Float[Tensor, "H W C"]:
+    """A texture of the box in the whole layout; beyond the box its edges go on."""
+    rows, columns = (slice(round(BOX[0] * n), round(BOX[1] * n)) for n in size)
+    inner = at_size(texture, (rows.stop - rows.start, columns.stop - columns.start)).permute(2, 0, 1)[None]
+    around = columns.start, size[1] - columns.stop, rows.start, size[0] - rows.stop
+    return pad(inner, around, mode="replicate")[0].permute(1, 2, 0).contiguous()
+
+
+def in_box(texture: Float[Tensor, "L L C"], size: tuple[int, int]) -> Float[Tensor, "h w C"]:
+    """The box of a square layout at another size."""
+    planes = texture[box_slices(len(texture))].unbind(2)
+    small = [cv2.resize(plane.contiguous().numpy(), size[::-1], interpolation=cv2.INTER_AREA) for plane in planes]
+    return torch.from_numpy(np.stack(small, 2))
+
+
+def coded_reflectance(maps: ReflectanceMaps, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    """(6, h, w) coded maps of the box as the `fitme` prior makes them, and (h, w) the trust in them.
+
+    Args:
+        maps: in a square layout.
+    """
+    normal = 0.5 + 0.5 * maps.specular_normal[..., :2]
+    planes = [srgb_from_linear(maps.diffuse_albedo), maps.specular_albedo[..., None] / F0_SPAN, normal]
+    codes = in_box(torch.cat(planes, 2), size).permute(2, 0, 1).clamp(0, 1).contiguous()
+    return codes, _trust(maps.confidence, size)
+
+
+def coded_light(
+    model: HeadModel, observations: tuple[Observation, ...], fits: tuple[FaceFit, ...], size: tuple[int, int]
+) -> tuple[Tensor, Tensor]:
+    """(3, h, w) the lit texture of the box as the `ganfit` prior makes it, completed, under the light of the first photo;
+    and (h, w) the trust in it.
+
+    Where no photo shows the skin, the statistical skin under the fitted light is corrected by what the mirrored side and
+    the surroundings tell.
+    """
+    square = (LAYOUT, LAYOUT)
+    fragments = texels(model, *square)
+    base = at_size((skin_albedo(load_skin_model(), fits[0].albedo)).clamp(0, 1), square)
+    weighted, weight, known = torch.zeros(*square, 3), torch.zeros(square), torch.zeros(square)
+    views = [view_of(model, fit) for fit in fits]
+    for observation, view in zip(observations, views, strict=True):
+        seen = unwrap(model, observation, view, fragments)
+        expected = _lit(model, view, fragments, base)
+        ratio = (seen.radiance.clamp_min(2e-3) / expected.clamp_min(2e-3)).log()
+        preference = seen.confidence**4
+        weighted += ratio * preference[..., None]
+        weight += preference
+        known = torch.maximum(known, seen.confidence)
+    position_mm = 1000 * interpolate(model.mean, model.triangles, fragments)
+    plain = regions_of(region_masks(*square)).plain
+    ratio = complete(weighted / weight.clamp_min(1e-8)[..., None], known, position_mm, plain)
+    lit = _lit(model, views[0], fragments, base) * ratio.exp() * fits[0].exposure
+    codes = in_box(srgb_from_linear(lit.clamp(0, 1)), size).permute(2, 0, 1).contiguous()
+    return codes, _trust(known, size)
+
+
+def _lit(model: HeadModel, view, fragments, albedo: Tensor) -> Tensor:
+    """(L, L, 3) radiance of skin of an albedo under the fitted light, seen from the camera."""
+    light = interpolate(torch.cat([view.irradiance / math.pi, view.specular], 1), model.triangles, fragments)
+    return albedo * light[..., :3] + light[..., 3:]
+
+
+def _trust(confidence: Tensor, size: tuple[int, int]) -> Tensor:
+    share = _share(tuple(confidence.shape))
+    return in_box((share * (UNSEEN + (1 - UNSEEN) * confidence))[..., None], size)[..., 0].contiguous()
+
+
+def delit(model: HeadModel, lit: Float[Tensor, "h w 3"], fit: FaceFit, light: LearnedLight) -> Float[Tensor, "h w 3"]:
+    """Linear albedo of the box from a coded lit texture of the box, by the de-lighting network and the rules that go with it.
+
+    Args:
+        fit: pose, expression and light of the photo whose light is in the texture.
+        light: of the photos, for the tone.
+
+    Source: AvatarMe (Lattas et al., CVPR 2020), which takes the light out of GANFIT's textures.
+    """
+    square = (LAYOUT, LAYOUT)
+    window = _share((SIZE, SIZE))
+    coded = in_layout(lit, (SIZE, SIZE)).clamp(0, 1) * (window > 0)[..., None]
+    told = read_texture(model, load_delighting(), (coded, window), fit)
+    view, fragments = view_of(model, fit), texels(model, *square)
+    expected = interpolate(torch.cat([view.irradiance, view.specular], 1), model.triangles, fragments)
+    whole = _share(square)
+    radiance = linear_from_srgb(in_layout(lit, square).clamp(0, 1)) / fit.exposure
+    seen = Unwrapped(radiance, expected[..., :3].contiguous(), expected[..., 3:].contiguous(), whole, whole, whole)
+    own = replace(light, told=(told,))
+    statistical = at_size(skin_albedo(load_skin_model(), fit.albedo), square) * light.tone.exp()
+    ratio, _ = LearnedLight.ratio(own, 0, seen, fit, statistical, regions_of(region_masks(*square)))
+    return in_box((statistical * ratio.exp()).clamp(0, 1), lit.shape[:2])

@@ -1,0 +1,48 @@
+"""FitMe: a generator of reflectance is inverted, then tuned, until its textures on the head look as the photos do.
+
+    observe -> landmarks -> photometric fit -> light by a network -> latent -> tuned generator -> maps -> neutral head
+"""
+
+from dataclasses import replace
+
+from relit.fit.inversion import InversionOptions, Start, invert
+from relit.head.assemble import assemble_head
+from relit.maps.generated import LAYOUT, Generated, coded_reflectance
+from relit.maps.learned import dimmed, read_lights
+from relit.maps.maps import build_maps
+from relit.methods.fitted import Fitted
+from relit.models.texture_prior import load_prior
+from relit.progress import Stopwatch
+from relit.types import FitResult
+
+OPTIONS = InversionOptions()
+
+
+def finish(
+    start: Fitted, size: tuple[int, int], seed: int, watch: Stopwatch, options: InversionOptions | None = None
+) -> FitResult:
+    """The head from the fitted photos.
+
+    Source: FitMe, Lattas et al., CVPR 2023.
+    Differs: starts from the albedo that `avatarme` finds, and stays near it where light and skin explain the photos alike;
+    the light in the photos' own detail, which the maps carry beyond the generator's size, is told by the same network.
+    """
+    model, observations, prior = start.model, start.observations, load_prior("fitme")
+    with watch.stage("light") as step:
+        light = read_lights(model, observations, start.fits, step)
+        fits = tuple(dimmed(fit, light.tone) for fit in start.fits)
+    with watch.stage("start") as step:
+        maps = build_maps(model, observations, start.fits, (LAYOUT, LAYOUT), seed, step, light)
+        found = coded_reflectance(maps, prior.shape.size)
+    with watch.stage("invert") as step:
+        inverted = invert(model, prior, observations, fits, Start(*found), replace(options or OPTIONS, seed=seed), step)
+    textures = {name: texture.permute(1, 2, 0).contiguous() for name, texture in inverted.textures.items()}
+    surface = {"specular": textures["specular"][..., 0], "normal": textures["normal"]}
+    known = Generated(light.tone, light.told, textures["albedo"], **surface)
+    with watch.stage("maps") as step:
+        maps = build_maps(model, observations, inverted.fits, size, seed, step, known)
+    fits = tuple(replace(fit, method="fitme") for fit in inverted.fits)
+    with watch.stage("head") as step:
+        head = assemble_head(model, observations, fits, maps)
+        step(1, 1)
+    return FitResult(head=head, observations=observations, seconds=watch.seconds)

@@ -1,0 +1,66 @@
+"""Textures of priors in the layout: boxes, relief from normals, and what is seen staying seen."""
+
+import numpy as np
+import torch
+
+from relit.maps.generated import LAYOUT, Generated, coded_light, coded_reflectance, in_box, in_layout
+from relit.maps.knowledge import FITTED_LIGHT
+from relit.maps.learned import LearnedLight, Told
+from relit.maps.maps import build_maps
+from relit.maps.mesostructure import normals_from_height
+from relit.maps.relief import height_of_normals
+from relit.models.regions import region_masks
+from relit.models.texture_prior import F0_SPAN
+from test_maps_unwrap import photographed
+
+
+def test_a_box_goes_into_the_layout_and_comes_back():
+    smooth = torch.stack(torch.meshgrid(torch.linspace(0, 1, 48), torch.linspace(0, 1, 32), indexing="ij"), -1)
+    whole = in_layout(smooth, (256, 256))
+    assert whole.shape == (256, 256, 2) and torch.allclose(whole[0, 0], smooth[0, 0], atol=0.02)
+    assert (in_box(whole, (48, 32)) - smooth).abs().max() < 0.02
+
+
+def test_relief_of_normals_is_the_relief_that_made_them():
+    rows = columns = 384
+    v, u = np.mgrid[0:rows, 0:columns].astype(np.float32)
+    height = 0.05 * np.sin(u / 3.1) * np.cos(v / 4.3) * np.exp(-((u - 192) ** 2 + (v - 170) ** 2) / 60**2)
+    found = height_of_normals(normals_from_height(height.astype(np.float32)))
+    face = region_masks(rows, columns)["face"].numpy() > 0.9
+    assert np.corrcoef(found[face], height[face])[0, 1] > 0.97
+    assert 0.8 < found[face].std() / height[face].std() < 1.2
+    assert np.abs(height_of_normals(torch.tensor([0.0, 0.0, 1.0]).expand(96, 96, 3))).max() < 1e-6
+
+
+def test_the_photo_decides_where_it_is_trusted_and_the_generator_elsewhere():
+    model, seen, fit, truth = photographed()
+    told = (Told(torch.zeros(256, 256, 3), torch.zeros(3)),)
+    green = torch.tensor([0.2, 0.5, 0.2]).expand(48, 32, 3)
+    flat = torch.tensor([0.0, 0.0, 1.0]).expand(48, 32, 3)
+    known = Generated(torch.zeros(3), told, green, torch.full((48, 32), 0.05), flat)
+    maps = build_maps(model, (seen,), (fit,), (256, 256), knowledge=known)
+    face = region_masks(256, 256)["face"] > 0.9
+    inner = torch.zeros(256, 256, dtype=torch.bool)
+    inner[50:200, 50:200] = True
+    hidden, shown = face & inner & (maps.confidence < 0.01), maps.confidence > 0.9
+    assert torch.allclose(maps.diffuse_albedo[hidden].median(0).values, green[0, 0], atol=0.05)
+    brown = maps.diffuse_albedo[shown].median(0).values
+    assert brown[0] > brown[1]  # the photo's own hue
+    assert (maps.specular_albedo[face & inner].median() - 0.05).abs() < 0.005
+    plain = build_maps(model, (seen,), (fit,), (256, 256))
+    assert (plain.specular_albedo[face].median() - 0.028).abs() < 0.005
+
+
+def test_codes_that_an_inversion_starts_from_are_those_of_the_maps_and_of_the_photo():
+    model, seen, fit, truth = photographed()
+    maps = build_maps(model, (seen,), (fit,), (LAYOUT, LAYOUT), knowledge=FITTED_LIGHT)
+    codes, trust = coded_reflectance(maps, (144, 96))
+    assert codes.shape == (6, 144, 96) and trust.shape == (144, 96) and trust.max() <= 1 and trust.min() >= 0
+    assert torch.allclose(codes[3].median() * F0_SPAN, maps.specular_albedo.median(), atol=2e-3)
+    assert (codes[4:] - 0.5).abs().mean() < 0.05
+    lit, trust = coded_light(model, (seen,), (fit,), (144, 96))
+    assert lit.shape == (3, 144, 96)
+    shown = seen.photo.linear[seen.photo.linear.sum(-1) > 0.05].median(0).values
+    linear = (lit.permute(1, 2, 0)[trust > 0.9].median(0).values) ** 2.2
+    assert ((linear / shown).log().abs() < 0.4).all()
+    assert LearnedLight.of((Told(torch.zeros(256, 256, 3), torch.ones(3)),)).tone.mean() > 0.5
