@@ -58,6 +58,11 @@ def test_a_digest_follows_its_assets(folder):
     assert registry.assets_digest(("small",)) != before
     with pytest.raises(AssetMissing, match="'large'"):
         registry.assets_digest(("small", "large"))
+    digests = []
+    for part in range(2):
+        registry.record(f"large-{part}", "other.safetensors", **facts)
+        digests.append(registry.assets_digest(("small", "large")))
+    assert digests[0] != digests[1]
 
 
 def test_missing_file_and_unknown_name(folder):

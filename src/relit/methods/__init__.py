@@ -17,8 +17,8 @@ DEFAULT = "avatarme"
 WEIGHTS = {  # assets that a method reads beside what all start from
     "avatarme": ("delighting",),
     "classical": (),
-    "fitme": ("delighting", "prior_fitme-0", "prior_fitme-1"),
-    "ganfit": ("delighting", "prior_ganfit-0", "prior_ganfit-1"),
+    "fitme": ("delighting", "prior_fitme"),
+    "ganfit": ("delighting", "prior_ganfit"),
     "yamaguchi": (
         "delighting", "yamaguchi_completion_diffuse", "yamaguchi_completion_surface", "yamaguchi_diffuse",
         "yamaguchi_superresolution", "yamaguchi_surface",

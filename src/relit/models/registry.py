@@ -64,22 +64,29 @@ def load_tensors(name: str) -> dict:
 
 
 def assets_digest(names: tuple[str, ...]) -> str:
-    """Eight digits that change when one of the assets does.
+    """Eight digits that change when one of the assets does, or one of the files of an asset that is kept in several.
 
     Raises:
         AssetMissing: one is not recorded.
     """
     known = cards()
-    unknown = [name for name in names if name not in known]
+    files = {name: [name] if name in known else _parts(name) for name in sorted(names)}
+    unknown = [name for name, found in files.items() if not found]
     if unknown:
         raise AssetMissing(f"no asset is called {unknown[0]!r}; reinstall relit")
-    return hashlib.sha256("".join(f"{name} {known[name]['sha256']}\n" for name in sorted(names)).encode()).hexdigest()[:8]
+    listed = "".join(f"{file} {known[file]['sha256']}\n" for found in files.values() for file in found)
+    return hashlib.sha256(listed.encode()).hexdigest()[:8]
 
 
 def load_parts(name: str) -> dict:
     """The tensors of an asset that is kept in several files: `name`-0, `name`-1 and so on, each with its card."""
+    return {key: value for part in _parts(name) or [f"{name}-0"] for key, value in load_tensors(part).items()}
+
+
+def _parts(name: str) -> list[str]:
+    """The names of an asset's files, in order."""
     numbers = sorted(int(n.removeprefix(f"{name}-")) for n in cards() if n.startswith(f"{name}-"))
-    return {key: value for number in numbers or [0] for key, value in load_tensors(f"{name}-{number}").items()}
+    return [f"{name}-{number}" for number in numbers]
 
 
 @lru_cache(maxsize=64)
