@@ -4,7 +4,7 @@ Source: FitMe (Lattas et al., CVPR 2023): a branched discriminator, each modalit
 belong together. StyleGAN2: residual blocks, equalised layers. Isola et al. 2017: judges of patches.
 Differs: patches of texels become channels at once, down to 144 rows: most of the speed on CPUs. A modality is judged in
 overlapping parts of the face, hundreds to a picture; only the joint judge sees it whole. All read the maps sharpened: what the
-linear base cannot make is a tenth of a standard deviation, and without this 100 steps taught them nothing. Judges of patches
+linear base cannot make is a tenth of a standard deviation of a tone, and without this 100 steps taught them nothing. Judges of patches
 learn where on the face they are: hair and skin differ. No minibatch statistics: the encoder already makes the generator reach
 every subject.
 """
@@ -17,7 +17,7 @@ from relit.models.style import Conv, Dense, Halving, activated
 from relit.models.texture_prior import BASE_SIZE, SMALLEST, PriorShape
 
 ENTRY_ROWS = SMALLEST[0] << 4
-SHARPEN = 5.0
+SHARPEN = {"lit": 15.0, "albedo": 15.0, "specular": 5.0, "normal": 5.0}  # most of a tone is coarse, most of a relief is fine
 
 
 class TextureDiscriminator(nn.Module):
@@ -28,6 +28,8 @@ class TextureDiscriminator(nn.Module):
 
     def __init__(self, shape: PriorShape, widths: tuple[int, int, int] = (32, 64, 96), joint: tuple[int, int] = (128, 128)):
         super().__init__()
+        strength = [SHARPEN[name] for name, count in zip(shape.branches, shape.channels, strict=True) for _ in range(count)]
+        self.register_buffer("strength", torch.tensor(strength), persistent=False)
         self.channels, patch = shape.channels, shape.size[0] // ENTRY_ROWS
         stem = lambda channels: nn.ModuleList(  # noqa: E731
             [Conv(channels, widths[0], patch, patches=True), Halving(*widths[:2]), Halving(*widths[1:])]
@@ -43,7 +45,7 @@ class TextureDiscriminator(nn.Module):
 
     def forward(self, deviation: Tensor) -> dict[str, Tensor]:
         logits, last = {}, []
-        parts = sharpened(deviation).split(self.channels, 1)
+        parts = sharpened(deviation, self.strength.to(deviation)).split(self.channels, 1)
         for (name, (enter, *blocks)), part in zip(self.stems.items(), parts, strict=True):
             entered = enter(part)
             x = activated(entered + self.places[name].to(entered.dtype))
@@ -55,7 +57,7 @@ class TextureDiscriminator(nn.Module):
         return logits
 
 
-def sharpened(deviation: Tensor) -> Tensor:
-    """Pictures (B, C, H, W) with all that is finer than the linear base `1 + SHARPEN` times as strong."""
+def sharpened(deviation: Tensor, strength: Tensor) -> Tensor:
+    """Pictures (B, C, H, W) with all that is finer than the linear base `1 + strength` (C,) times as strong."""
     smooth = interpolate(adaptive_avg_pool2d(deviation, BASE_SIZE), deviation.shape[2:], mode="bilinear", align_corners=False)
-    return torch.lerp(smooth, deviation, 1 + SHARPEN)
+    return torch.lerp(smooth, deviation, 1 + strength[:, None, None])

@@ -62,7 +62,7 @@ CONFIGS = {
         {"ganfit": _schedule(6000, 32), "fitme": _schedule(6000, 32)}, 300_000, path_every=8,
     ),
 }  # fmt: skip
-PENALTY_EVERY, PENALTY = 16, 5.0  # steps between penalties on the critics' gradients
+PENALTY_EVERY, PENALTY = 16, 0.5  # steps between penalties on the critics' gradients
 LATENT_NOISE = 0.1  # standard deviation of what is added to codes whose likelihood is learned: they are few
 JITTER = 16  # texels that pictures are moved by before the critic sees them
 PEOPLE = 16  # latents a step whose likelihood is learned
