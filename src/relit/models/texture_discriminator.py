@@ -4,9 +4,9 @@ Source: FitMe (Lattas et al., CVPR 2023): a branched discriminator, each modalit
 belong together. StyleGAN2: residual blocks, equalised layers. Isola et al. 2017: judges of patches.
 Differs: patches of texels become channels at once, down to 144 rows: most of the speed on CPUs. A modality is judged in
 overlapping parts of the face, hundreds to a picture; only the joint judge sees it whole. All read the maps sharpened: what the
-linear base cannot make is a tenth of a standard deviation of a tone, and without this 100 steps taught them nothing. Judges of patches
-learn where on the face they are: hair and skin differ. No minibatch statistics: the encoder already makes the generator reach
-every subject.
+linear base cannot make is a tenth of a standard deviation of a tone, and without this 100 steps taught them nothing. Judges
+of patches learn where on the face they are: hair and skin differ. No minibatch statistics: the encoder already makes the
+generator reach every subject.
 """
 
 import torch
