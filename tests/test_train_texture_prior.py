@@ -5,7 +5,7 @@ import pytest
 import torch
 
 import relit.train.texture_prior as training
-from relit.models.texture_prior import PRIORS, Statistics, prior_from
+from relit.models.texture_prior import PRIORS, Mapping, Statistics, prior_from
 from relit.train.adversarial import (
     adapted,
     draw_augmentation,
@@ -111,7 +111,7 @@ def test_weighted_components_in_bytes_are_those_of_the_weighted_values():
 
 def test_each_term_teaches_its_own_player_only():
     players, codes = _players(), torch.rand(4, 6, 144, 96, generator=torch.Generator().manual_seed(0))
-    owners = {"texel": "prior", "fooling": "prior", "likely": "prior", "telling": "judge", "smooth": "judge",
+    owners = {"texel": "prior", "fooling": "prior", "telling": "judge", "smooth": "judge",
               "path": "prior", "tone": "prior"}  # fmt: skip
     players.path.fill_(1)
     terms = losses_of(players, codes, torch.randn(5, 7), 0, CONFIG)
@@ -121,6 +121,17 @@ def test_each_term_teaches_its_own_player_only():
         term.backward(retain_graph=True)
         taught = {n.split(".")[0] for n, p in players.named_parameters() if p.grad is not None and p.grad.abs().max() > 0}
         assert taught == {owners[name]}, name
+
+
+def test_a_fitted_mapping_finds_people_likelier_and_draws_what_belongs_together():
+    torch.manual_seed(0)
+    latents = torch.randn(600, 4).repeat_interleave(2, 1) + 0.3 * torch.randn(600, 8)
+    mapping = Mapping(8)
+    before = mapping.normal(latents[:100])[1].mean()
+    training.fit_mapping(mapping, latents[100:])
+    drawn = mapping(torch.randn(400, 8))
+    assert mapping.normal(latents[:100])[1].mean() < before - 1
+    assert torch.corrcoef(drawn[:, :2].T)[0, 1] > 0.6
 
 
 def test_an_interruption_changes_no_byte_and_what_is_saved_can_be_loaded(tmp_path):

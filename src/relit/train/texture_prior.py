@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d
 
 from relit.models.texture_discriminator import TextureDiscriminator
-from relit.models.texture_prior import PRIORS, PriorShape, Statistics, TexturePrior
+from relit.models.texture_prior import PRIORS, Mapping, PriorShape, Statistics, TexturePrior
 from relit.train.adversarial import (
     adapted,
     draw_augmentation,
@@ -63,9 +63,9 @@ CONFIGS = {
     ),
 }  # fmt: skip
 PENALTY_EVERY, PENALTY = 16, 0.5  # steps between penalties on the critics' gradients
-LATENT_NOISE = 0.1  # standard deviation of what is added to codes whose likelihood is learned: they are few
+MAPPING_STEPS, MAPPING_BATCH, MAPPING_RATE = 600, 128, 2e-3
+LATENT_NOISE = 0.3  # standard deviation of what is added to latents whose likelihood is learned: they are few
 JITTER = 16  # texels that pictures are moved by before the critic sees them
-PEOPLE = 16  # latents a step whose likelihood is learned
 TEXEL, TONE, FOOLING, PATH = 30.0, 10.0, 1.0, 0.01  # weights of the terms; that of the others is 1
 HELD_OUT = 16  # subjects
 
@@ -86,12 +86,11 @@ def losses_of(players: Players, codes: Tensor, latents: Tensor, step: int, confi
 
     The first half of the batch is reconstructed, without noise, so that texels teach what latents tell and nothing else; the
     second half is shown to the critic, beside as many textures that are drawn, with noise: half from the mapping, half from
-    the latents of real people. All judge each other as they were before the step. The mapping learns how likely the latents
-    of people are.
+    the latents of real people. All judge each other as they were before the step.
 
     Args:
         codes: (B, C, H, W) coded maps in [0, 1].
-        latents: (N, D) of people.
+        latents: (at least B / 2, D) of people.
     """
     device, half = codes.device, len(codes) // 2
     drawn = torch.Generator(device).manual_seed(step)
@@ -100,7 +99,7 @@ def losses_of(players: Players, codes: Tensor, latents: Tensor, step: int, confi
     rebuilt_of, real = prior.deviation(codes).split((half, len(codes) - half))
     error = prior(prior.encode(rebuilt_of)) - rebuilt_of
     people = (half + step % 2) // 2
-    w = torch.cat([latents[:people], prior.mapping(normal(half - people))])
+    w = torch.cat([latents[:people], prior.mapping(normal(half - people))]).detach()
     made = prior(w, drawn)
 
     chance = torch.Generator().manual_seed(step)
@@ -114,20 +113,35 @@ def losses_of(players: Players, codes: Tensor, latents: Tensor, step: int, confi
         fooled = judge(pretended)
     players.augmented.copy_(adapted(players.augmented, of_real["joint"], config.adapt_pictures))
 
-    spread = latents + LATENT_NOISE * normal(len(latents))
     terms = {
         "texel": TEXEL * error.abs().mean(),
         "tone": TONE * avg_pool2d(error, 16).abs().mean(),
         "fooling": FOOLING * fooling_loss(fooled),
-        "likely": prior.mapping.normal(spread)[1].mean() / spread.shape[1],
         "telling": telling_loss(of_real, of_made),
     }
     if step % PENALTY_EVERY == 0:
         terms["smooth"] = PENALTY * PENALTY_EVERY * gradient_penalty(judge, shown)
     if config.path_every and step % config.path_every == 0:
-        paths = path_penalty(prior, w.detach()[: max(1, half // 4)], players.path, drawn)
+        paths = path_penalty(prior, w[: max(1, half // 4)], players.path, drawn)
         terms["path"] = PATH * config.path_every * paths
     return terms
+
+
+def fit_mapping(mapping: Mapping, latents: Tensor) -> None:
+    """Teaches an untrained mapping how likely latents (N, D) are: seconds, before all else.
+
+    Trained along with the generator, against the critic, it drew latents three times as long as any of the people's.
+    """
+    optimiser = torch.optim.Adam(mapping.parameters(), MAPPING_RATE, betas=(0.9, 0.99))
+    rate = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, MAPPING_STEPS)
+    chance = torch.Generator().manual_seed(0)
+    for _ in range(MAPPING_STEPS):
+        some = latents[torch.randint(len(latents), (MAPPING_BATCH,), generator=chance)]
+        spread = some + LATENT_NOISE * torch.randn(some.shape, generator=chance).to(some)
+        optimiser.zero_grad()
+        (mapping.normal(spread)[1].mean() / latents.shape[1]).backward()
+        optimiser.step()
+        rate.step()
 
 
 def reconstruction_db(prior: TexturePrior, maps: PriorMaps, numbers: np.ndarray) -> dict[str, float]:
@@ -157,11 +171,12 @@ def main() -> None:
     players = new_players(learn, given.prior, config, given.run).to(device, memory_format=torch.channels_last)
 
     known = known_latents(players.prior, learn)
+    fit_mapping(players.prior.mapping, known.flatten(0, 2))
 
     def losses(players, step):
         chance = np.random.default_rng([1, step])
         codes = learn.random(schedule.batch, chance)
-        numbers, lights, flips = learn.draw(PEOPLE, chance)
+        numbers, lights, flips = learn.draw(schedule.batch // 2, chance)
         latents = known[numbers, lights % known.shape[1], flips.astype(int)]
         return losses_of(players, codes, latents, step, config)
 
