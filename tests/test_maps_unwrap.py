@@ -18,7 +18,7 @@ from relit.maps.bare_skin import SIDE, find_bare_skin
 from relit.maps.complete import complete
 from relit.maps.delight import Regions, delight
 from relit.maps.folds import fold_darkening
-from relit.maps.learned import LearnedLight, Told, dimmed, finer_light, read_light, shared_tone
+from relit.maps.learned import FITTED_HUE, LearnedLight, Told, dimmed, finer_light, read_light, shared_tone, with_fitted_hue
 from relit.maps.maps import build_maps
 from relit.maps.solid_noise import solid_noise
 from relit.maps.unwrap import Unwrapped, texels, unwrap, view_of
@@ -295,6 +295,20 @@ def test_of_the_fitted_light_only_what_is_finer_than_the_networks_counts():
     half = even.clone()
     half[:, 256:] = 0
     assert (finer_light(seen(shaded, half))[:, 256:] == 0).all()
+
+
+def test_a_part_of_the_lights_local_hue_is_fitted_and_its_brightness_is_the_networks():
+    none, even = torch.zeros(64, 64, 3), torch.ones(64, 64)
+    fitted = Unwrapped(none, torch.full((64, 64, 3), 0.7), none, even, even, even)
+    light = torch.full((64, 64, 3), -0.4) + torch.tensor([0.3, 0.0, -0.2])  # warm everywhere: that is kept
+    assert torch.allclose(with_fitted_hue(light, fitted), light, atol=1e-5)
+    light[10:20, 10:20] += torch.tensor([0.1, -0.05, -0.05])  # a blush taken for red light
+    light[40:50] -= 0.5  # a shadow
+    found = with_fitted_hue(light, fitted)
+    assert torch.allclose(found.mean(-1), light.mean(-1), atol=1e-5)
+    blush = found[15, 15] - found[30, 30]
+    assert torch.allclose(blush, (1 - FITTED_HUE) * torch.tensor([0.1, -0.05, -0.05]), atol=1e-5)
+    assert torch.equal(with_fitted_hue(light, replace(fitted, confidence=0 * even)), light)
 
 
 def test_dark_lines_are_folds_and_moles_are_not():

@@ -34,6 +34,8 @@ ANCHOR_LIGHT, ANCHOR_HUE = 0.2, 0.4
 SURE = 0.3  # trust from which a texel tells tone
 LEAST_SEEN, LEAST_SHARE = 0.05, 0.3  # confidence of texels, and share of them in a cell, from which the fitted light is read
 DARKEST_FITTED = 0.03  # irradiance: deeper shadow of the fit is not believed
+FITTED_HUE = 0.5  # share of the fitted light in the light's local hue
+FEWEST = 100  # texels that a median needs
 FINER = (-0.7, 0.5)  # bounds of the log light that the fit adds within a cell
 
 
@@ -149,9 +151,22 @@ def under_light(seen: Unwrapped, told: Told, fit: FaceFit, tone: Float[Tensor, "
     Args:
         tone: that the skin is to have, as `shared_tone`.
     """
-    light = at_size(told.light, seen.confidence.shape) + finer_light(seen)
+    light = with_fitted_hue(at_size(told.light, seen.confidence.shape) + finer_light(seen), seen)
     irradiance = math.pi * (light - (tone - told.tone)).exp() / fit.exposure
     return replace(seen, irradiance=irradiance, specular=torch.zeros_like(irradiance))
+
+
+def with_fitted_hue(light: Float[Tensor, "H W 3"], seen: Unwrapped) -> Float[Tensor, "H W 3"]:
+    """The network's log light with a part of its local hue from the fitted light; brightness and typical hue stay.
+
+    The network takes blushes for coloured light in part; the fitted light varies in hue only as far as surfaces turn.
+    """
+    sure = seen.confidence > 0.5
+    if sure.sum() < FEWEST:
+        return light
+    hue = lambda log: log - log.mean(-1, keepdim=True)  # noqa: E731
+    change = hue(seen.irradiance.clamp_min(DARKEST_FITTED).log()) - hue(light)
+    return light + FITTED_HUE * (change - change[sure].median(0).values)
 
 
 def finer_light(seen: Unwrapped) -> Float[Tensor, "H W 3"]:
