@@ -16,6 +16,7 @@ from relit.progress import Stopwatch
 from relit.types import FitResult
 
 OPTIONS = InversionOptions(other_view=30.0, tuning_steps=0)
+NOTE = "GANFIT as published leaves the light in the texture; here it was taken out as in AvatarMe"
 
 
 def finish(
@@ -39,7 +40,8 @@ def finish(
         known = Generated(light.tone, light.told, delit(model, lit, inverted.fits[0], light))
     with watch.stage("maps") as step:
         maps = build_maps(model, observations, inverted.fits, size, seed, step, known)
-    fits = tuple(replace(dimmed(fit, light.tone), method="ganfit") for fit in inverted.fits)
+    lights = (dimmed(fit, light.tone) for fit in inverted.fits)
+    fits = tuple(replace(fit, method="ganfit", warnings=(*fit.warnings, NOTE)) for fit in lights)
     with watch.stage("head") as step:
         head = assemble_head(model, observations, fits, maps)
         step(1, 1)

@@ -1,0 +1,31 @@
+"""FitMe with a part left out, as methods of `relit evaluate`: `--method relit.evaluation.ablations:without_tuning`."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from relit import __version__ as released
+from relit.evaluation import contenders
+from relit.methods import WEIGHTS, fitme
+from relit.models.registry import assets_digest
+from relit.progress import Stopwatch
+from relit.types import FitResult, Photo
+
+__all__ = ["pca_instead_of_gan", "without_identity", "without_occlusion", "without_specular", "without_told", "without_tuning"]
+__version__ = f"{released}+{assets_digest((*contenders.SHARED, *WEIGHTS['fitme']))}"
+
+
+def _ablated(about: str, **changed) -> Callable[[list[Photo], tuple[int, int]], FitResult]:
+    def run(photos: list[Photo], size: tuple[int, int]) -> FitResult:
+        start, _ = contenders._started(tuple(photos))
+        return fitme.finish(start, size, 0, Stopwatch(), replace(fitme.OPTIONS, **changed))
+
+    run.__doc__ = about
+    return run
+
+
+without_identity = _ablated("fitme without the terms of the recognition network", identity_network=0.0, content=0.0)
+without_tuning = _ablated("fitme with the generator as it was trained", tuning_steps=0)
+without_specular = _ablated("fitme with matt skin in the render that is compared", specular=False)
+without_occlusion = _ablated("fitme with light that nothing hides", occlusion=False)
+without_told = _ablated("fitme that may leave the albedo that the de-lighting network tells", told=0.0)
+pca_instead_of_gan = _ablated("fitme with principal components in place of the generator", linear=True)
