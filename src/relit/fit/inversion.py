@@ -40,9 +40,9 @@ class InversionOptions:
     """Weights of the energy, in the units of `relit.fit.terms`, the schedule, and switches for ablations."""
 
     size_px: int = 224  # of the crop that is compared
-    latent_steps: int = 20  # one latent for all levels
-    level_steps: int = 20  # one for each
-    tuning_steps: int = 15  # of the generator's weights; 0 leaves the generator as it is
+    latent_steps: int = 14  # one latent for all levels
+    level_steps: int = 12  # one for each
+    tuning_steps: int = 10  # of the generator's weights; 0 leaves the generator as it is
     pixel: float = 60.0
     coverage: float = 100.0  # skin that the head leaves uncovered
     told: float = 20.0  # distance from the textures at the start, at 72 x 48

@@ -36,8 +36,7 @@ class Kept(NamedTuple):
     hue: float
 
 
-KEPT_BROAD = Kept(bright=0.35, dark=0.6, hue=0.3)
-KEPT_FINE = Kept(bright=0.8, dark=0.65, hue=0.7)
+KEPT = Kept(bright=0.35, dark=0.6, hue=0.3), Kept(bright=0.8, dark=0.65, hue=0.7)  # at the scales BROAD and FINE
 
 
 class Regions(NamedTuple):
@@ -56,12 +55,13 @@ def regions_of(masks: dict[str, Tensor]) -> Regions:
 
 
 def delight(
-    seen: Unwrapped, base: Float[Tensor, "H W 3"], regions: Regions
+    seen: Unwrapped, base: Float[Tensor, "H W 3"], regions: Regions, kept: tuple[Kept, Kept] = KEPT
 ) -> tuple[Float[Tensor, "H W 3"], Float[Tensor, "H W"]]:
     """The log ratio between the photo's albedo and a typical one, and its confidence.
 
     Args:
         base: the typical albedo: of the statistical skin model with the fitted coefficients, or a better one.
+        kept: of broad and of fine deviations from it; less where it is better.
 
     What the fitted light cannot explain is told from skin by three facts. Highlights have the colour of the light, so
     they wash the skin's colour out. Skin is about symmetric, light seldom is. Highlights only brighten. The broad part
@@ -83,7 +83,7 @@ def delight(
     ratio = (albedo.clamp_min(2e-3) / base.clamp_min(5e-3)).log()
     confidence = seen.confidence * (1 - clipped) * (1 - dark) * (1 - gap(ratio, seen.confidence * lips))
     ratio = of_skin_hue(ratio, confidence, hued)
-    return torch.from_numpy(_without_light(ratio.numpy(), confidence.numpy(), hued.numpy())), confidence
+    return torch.from_numpy(_without_light(ratio.numpy(), confidence.numpy(), hued.numpy(), kept)), confidence
 
 
 def of_skin_hue(ratio: Tensor, confidence: Tensor, hued: Tensor) -> Tensor:
@@ -152,8 +152,8 @@ def gap(ratio: Tensor, lips: Tensor) -> Tensor:
     return lips * smoothstep(*GAP, light[certain].median() - light)
 
 
-def _without_light(ratio: np.ndarray, confidence: np.ndarray, hued: np.ndarray) -> np.ndarray:
-    """The log ratio less its lopsided part and what `Kept` does not keep; detail finer than FINE stays as it is."""
+def _without_light(ratio: np.ndarray, confidence: np.ndarray, hued: np.ndarray, keeps: tuple[Kept, Kept]) -> np.ndarray:
+    """The log ratio less its lopsided part and what is not to be kept; detail finer than FINE stays as it is."""
     width = ratio.shape[1]
     result = ratio
     for scale, strength in ((BROAD, 1.0), (FINE, 0.6)):
@@ -161,7 +161,7 @@ def _without_light(ratio: np.ndarray, confidence: np.ndarray, hued: np.ndarray) 
         trust = blur(confidence, scale * width)[..., None]
         both = np.minimum(trust, trust[:, ::-1])
         result = result - 0.5 * strength * np.minimum(both * 2, 1) * (broad - broad[:, ::-1])
-    for scale, kept in ((BROAD, KEPT_BROAD), (FINE, KEPT_FINE)):
+    for scale, kept in zip((BROAD, FINE), keeps, strict=True):
         broad = weighted_blur(result, confidence, scale * width)
         certain = (confidence > 0.5) & (hued > 0.5)
         broad -= np.median(broad[certain][::7], 0) if certain.any() else 0.0

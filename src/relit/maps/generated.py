@@ -4,8 +4,9 @@ Textures of a prior cover the box BOX of the layout; beyond it the statistical s
 """
 
 import math
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import lru_cache
+from typing import ClassVar
 
 import cv2
 import numpy as np
@@ -16,7 +17,7 @@ from torch.nn.functional import pad
 
 from relit.appearance.colour import linear_from_srgb, srgb_from_linear
 from relit.maps.complete import complete
-from relit.maps.delight import regions_of
+from relit.maps.delight import Kept, regions_of
 from relit.maps.knowledge import Completed, KnownSurface
 from relit.maps.learned import LearnedLight, read_texture
 from relit.maps.pyramid import at_size
@@ -42,6 +43,8 @@ class Generated(LearnedLight):
     albedo: Float[Tensor, "h w 3"] = field(default_factory=lambda: torch.zeros(1, 1, 3))  # linear, of the box
     specular: Float[Tensor, "h w"] | None = None  # F0
     normal: Float[Tensor, "h w 3"] | None = None
+    # on plain skin what is broad is the generator's, which knows the person, and what is left over is light
+    kept: ClassVar[tuple[Kept, Kept]] = Kept(0.0, 0.0, 0.0), Kept(0.0, 0.0, 0.0)
 
     def typical(self, statistical: Tensor) -> Tensor:
         size = statistical.shape[:2]
@@ -157,7 +160,7 @@ def delit(model: HeadModel, lit: Float[Tensor, "h w 3"], fit: FaceFit, light: Le
     whole = _share(square)
     radiance = linear_from_srgb(in_layout(lit, square).clamp(0, 1)) / fit.exposure
     seen = Unwrapped(radiance, expected[..., :3].contiguous(), expected[..., 3:].contiguous(), whole, whole, whole)
-    own = replace(light, told=(told,))
+    own = LearnedLight(light.tone, (told,))
     statistical = at_size(skin_albedo(load_skin_model(), fit.albedo), square) * light.tone.exp()
-    ratio, _ = LearnedLight.ratio(own, 0, seen, fit, statistical, regions_of(region_masks(*square)))
+    ratio, _ = own.ratio(0, seen, fit, statistical, regions_of(region_masks(*square)))
     return in_box((statistical * ratio.exp()).clamp(0, 1), lit.shape[:2])

@@ -6,6 +6,7 @@ Source: AvatarMe (Lattas et al. 2020), section 3.3; see `relit.models.delighting
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float
@@ -15,7 +16,7 @@ from torch.nn.functional import adaptive_avg_pool2d, normalize, pad
 from relit.appearance.colour import srgb_from_linear
 from relit.geometry.mesh import vertex_normals
 from relit.maps.bare_skin import SIDE, find_bare_skin
-from relit.maps.delight import Regions, delight
+from relit.maps.delight import KEPT, Kept, Regions, delight
 from relit.maps.knowledge import FittedLight
 from relit.maps.pyramid import at_size, weighted_blur
 from relit.maps.unwrap import Unwrapped, texels, unwrap, view_of
@@ -52,13 +53,14 @@ class LearnedLight(FittedLight):
     """The light that the network tells in each photo, and the tone that all agree on."""
 
     told: tuple[Told, ...] = ()
+    kept: ClassVar[tuple[Kept, Kept]] = KEPT
 
     @classmethod
     def of(cls, told: tuple[Told, ...]) -> "LearnedLight":
         return cls(shared_tone(told), told)
 
     def ratio(self, index: int, seen: Unwrapped, fit: FaceFit, base: Tensor, regions: Regions) -> tuple[Tensor, Tensor]:
-        return delight(under_light(seen, self.told[index], fit, self.tone), base, regions)
+        return delight(under_light(seen, self.told[index], fit, self.tone), base, regions, self.kept)
 
 
 def read_lights(
