@@ -3,13 +3,15 @@
 import numpy as np
 import torch
 
-from relit.maps.generated import LAYOUT, Generated, coded_light, coded_reflectance, in_box, in_layout
+from relit.maps.generated import LAYOUT, Generated, coded_light, coded_reflectance, in_box, in_layout, tone_of_generated
 from relit.maps.knowledge import FITTED_LIGHT
 from relit.maps.learned import LearnedLight, Told
 from relit.maps.maps import build_maps
 from relit.maps.mesostructure import normals_from_height
+from relit.maps.pyramid import at_size
 from relit.maps.relief import height_of_normals
 from relit.models.regions import region_masks
+from relit.models.skin import load_skin_model, skin_albedo
 from relit.models.texture_prior import F0_SPAN
 from test_maps_unwrap import photographed
 
@@ -49,6 +51,15 @@ def test_the_photo_decides_where_it_is_trusted_and_the_generator_elsewhere():
     assert (maps.specular_albedo[face & inner].median() - 0.05).abs() < 0.005
     plain = build_maps(model, (seen,), (fit,), (256, 256))
     assert (plain.specular_albedo[face].median() - 0.028).abs() < 0.005
+
+
+def test_the_tone_of_generated_skin_is_that_of_its_plain_parts():
+    _, _, fit, _ = photographed()
+    shift = torch.tensor([-0.3, -0.4, -0.5])
+    statistical = skin_albedo(load_skin_model(), fit.albedo) * shift.exp()
+    boxed = in_box(at_size(statistical, (LAYOUT, LAYOUT)), (576, 384))
+    boxed[380:430, 120:260] = 0.9  # lips and chin
+    assert torch.allclose(tone_of_generated(boxed, fit), shift, atol=0.02)
 
 
 def test_codes_that_an_inversion_starts_from_are_those_of_the_maps_and_of_the_photo():

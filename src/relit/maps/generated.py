@@ -89,6 +89,15 @@ def in_box(texture: Float[Tensor, "L L C"], size: tuple[int, int]) -> Float[Tens
     return torch.from_numpy(np.stack(small, 2))
 
 
+def tone_of_generated(albedo: Float[Tensor, "h w 3"], fit: FaceFit) -> Float[Tensor, "3"]:
+    """The typical log ratio of a generator's plain skin to the statistical albedo of a fit."""
+    square = (SIZE, SIZE)
+    masks = region_masks(*square)
+    plain = (masks["cheeks"] + masks["forehead"] + masks["chin"]) * _share(square) > 0.5
+    statistical = at_size(skin_albedo(load_skin_model(), fit.albedo), square)
+    return (in_layout(albedo, square).clamp_min(5e-3) / statistical)[plain].log().median(0).values
+
+
 def coded_reflectance(maps: ReflectanceMaps, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
     """(6, h, w) coded maps of the box as the `fitme` prior makes them, and (h, w) the trust in them.
 

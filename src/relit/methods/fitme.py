@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from relit.fit.inversion import InversionOptions, Start, invert
 from relit.head.assemble import assemble_head
-from relit.maps.generated import LAYOUT, Generated, coded_reflectance
+from relit.maps.generated import LAYOUT, Generated, coded_reflectance, tone_of_generated
 from relit.maps.learned import dimmed, read_lights
 from relit.maps.maps import build_maps
 from relit.methods.fitted import Fitted
@@ -38,7 +38,9 @@ def finish(
         inverted = invert(model, prior, observations, fits, Start(*found), replace(options or OPTIONS, seed=seed), step)
     textures = {name: texture.permute(1, 2, 0).contiguous() for name, texture in inverted.textures.items()}
     surface = {"specular": textures["specular"][..., 0], "normal": textures["normal"]}
-    known = Generated(light.tone, light.told, textures["albedo"], **surface)
+    # what was found together with the light is a better tone than the network's alone
+    tone = tone_of_generated(textures["albedo"], start.fits[0])
+    known = Generated(tone, light.told, textures["albedo"], **surface)
     with watch.stage("maps") as step:
         maps = build_maps(model, observations, inverted.fits, size, seed, step, known)
     fits = tuple(replace(fit, method="fitme") for fit in inverted.fits)
