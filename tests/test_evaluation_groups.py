@@ -8,7 +8,7 @@ import pytest
 from relit.evaluation.groups import Pairs, circumstances, equal_error_rate, fairness, pairs_of, portrait_pairs
 from relit.evaluation.plots import bars, histogram, on_mean_head
 from relit.evaluation.summary import printed, summarise
-from relit.evaluation.truth_report import Judged, in_common, three_photos
+from relit.evaluation.truth_report import Judged, every_method, in_common, three_photos
 from relit.models.head import load_head_model
 
 
@@ -93,6 +93,14 @@ def test_three_photos_are_compared_with_the_mean_of_the_same_persons_single_ones
     # (6 + 1) / 2 degrees alone and (2 + 0) / 2 together; the third person has no group
     assert "| classical | 2 | skin tone (ITA) | degrees ↓ | 3.50 | 1.00 |" in text
     assert three_photos(judged(single), None) == []
+
+
+def test_all_methods_are_compared_on_what_all_solved(tmp_path):
+    records = {"slow": [record("s00_a", 0, 4)], "fast": [record("s00_a", 0, 2), record("s01_a", 0, 50)]}
+    text = "".join(every_method(Judged(records, tmp_path, 2)))
+    tone = next(line for line in text.splitlines() if line.startswith("| skin tone"))
+    assert "over 1 photos" in text and "4.00" in tone and "2.00" in tone
+    assert every_method(None) == every_method(Judged({}, tmp_path, 2)) == []
 
 
 def test_plots_show_something():

@@ -38,6 +38,8 @@ PORTRAIT_FOLDERS = ("public_domain", "sfhq")
 SHOWN = "nasa_eileen_collins_astronaut"  # public domain, and shipped by scikit-image
 SHEET = ("photo", "own", *(f"front_{light}" for light in LIGHTS), *(f"{LIGHTS[0]}_{yaw:+d}" for yaw in YAWS_DEG))
 JUDGED = ("truth", "avatarme", "classical", "eos", "mediapipe", "canonical", "mean")
+COMPARED = ("avatarme", "classical", "yamaguchi", "ganfit", "fitme", "mean")  # on fewer photos
+COMPARED_PHOTOS = 24
 VALIDATE = (
     "const v=require('gltf-validator'),fs=require('fs');"
     "v.validateBytes(new Uint8Array(fs.readFileSync(process.argv[1]))).then(r=>console.log(JSON.stringify(r.issues)));"
@@ -225,8 +227,14 @@ def main() -> None:
     costs = {name: _bench(name, given.out) for name in ("fit", "render")}
     page = results_page(records, shapes, issues, costs, likeness(good, given.docs) if good else "")
     with_maps = [method for method in given.judge if method in METHODS]
-    parts = ("independent", list(given.judge), 1), ("independent", with_maps, 3), ("texture_swap", list(given.judge), 1)
-    sets = [judged(name, methods, given.out, given.limit, given.jobs, photos) for name, methods, photos in parts]
+    fewer = min(given.limit or COMPARED_PHOTOS, COMPARED_PHOTOS)
+    parts = (
+        ("independent", list(given.judge), given.limit, 1),
+        ("independent", with_maps, given.limit, 3),
+        ("independent", list(COMPARED), fewer, 1),
+        ("texture_swap", list(given.judge), given.limit, 1),
+    )
+    sets = [judged(name, methods, given.out, limit, given.jobs, photos) for name, methods, limit, photos in parts]
     page = "\n".join([page, *truth_section(*sets, given.docs)])
     given.docs.mkdir(parents=True, exist_ok=True)
     (given.docs / "results.md").write_text(page, encoding="utf-8")

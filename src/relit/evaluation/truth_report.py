@@ -58,6 +58,11 @@ SWAP = {
     "own": "soft-light photo, own maps",
 }
 # What three photos of a person are to do better than one.
+OF_EACH = (
+    "albedo_psnr.visible", "albedo_psnr.unseen", "albedo_psnr_gain.whole", "specular_psnr.whole", "specular_normal_angle.whole",
+    "surface_normal_angle.whole", "ita_error.absolute", "relit_psnr.mean", "identity_dlib.own", "identity_dlib.new_light",
+    "identity_dlib.yaw_left", "identity_dlib.yaw_right", "now.median", "now.mean",
+)  # fmt: skip
 OF_THREE = ("now.median", "now.mean", "albedo_psnr.whole", "ita_error.absolute", "relit_psnr.mean", "identity_dlib.new_light")
 
 
@@ -71,11 +76,14 @@ class Judged:
     absent: tuple[str, ...] = ()  # methods that could not be run, and why
 
 
-def truth_section(independent: Judged | None, three: Judged | None, swap: Judged | None, docs: Path) -> list[str]:
+def truth_section(
+    independent: Judged | None, three: Judged | None, every: Judged | None, swap: Judged | None, docs: Path
+) -> list[str]:
     """The section's paragraphs; its pictures go to docs/pictures.
 
     Args:
         three: on the same set, three photos of a person at once.
+        every: on the same set, all methods of relit on fewer photos.
     """
     parts = ["## On the path-traced set\n"]
     if independent is None:
@@ -97,7 +105,8 @@ def truth_section(independent: Judged | None, three: Judged | None, swap: Judged
         *_unfinished(independent),
     ]
     parts += _circumstances(independent.records) + _verification(independent, docs) + _tones(summary, docs)
-    parts += three_photos(independent, three) + _swap(swap) + _pictures(independent, docs) + _costs(independent.records)
+    parts += every_method(every) + three_photos(independent, three) + _swap(swap)
+    parts += _pictures(independent, docs) + _costs(independent.records)
     parts += [
         "Read with care: the subjects come from relit's own generator, whose tone and detail models the methods share in part; "
         "their shapes are the head model's plus a deviation that it cannot express. Real portraits, above, judge what this set "
@@ -200,6 +209,26 @@ def _tones(summary: dict[str, dict], docs: Path) -> list[str]:
         "By true skin type; a positive signed error means that skin comes out too light.\n",
         table(head, rows),
         f"How unequal: {spreads}.\n",
+    ]
+
+
+def every_method(judged: Judged | None) -> list[str]:
+    """A paragraph and a table: all methods over the photos that all of them solved."""
+    together = in_common(judged.records) if judged and judged.records else {}
+    count = len(next(iter(together.values()), ()))
+    if not count:
+        return []
+    summary = summarise(together)
+    figures = {name: [summary[m]["figures"].get(name) for m in summary] for name in OF_EACH}
+    rows = [
+        [FIGURES[name], unit_of(name), *("-" if cell is None else _digits(cell["mean"]) for cell in cells)]
+        for name, cells in figures.items()
+        if any(cells)
+    ]
+    return [
+        f"**Every method** over {count} photos, the first of the order in which `relit evaluate` goes through the set: two of "
+        "the methods are too slow for all of them.\n",
+        table(["figure", "unit", *summary], rows),
     ]
 
 
