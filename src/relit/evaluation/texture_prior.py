@@ -27,7 +27,7 @@ from relit.train.loop import SOURCES
 from relit.train.prior_maps import TONES, PriorMaps, face_weight, mirrored, tone_bin, tone_of
 
 HELD_OUT, NEAREST, DRAWN = 64, 64, 256  # subjects
-REFINE_STEPS, REFINE_RATE, REFINED = 30, 0.05, 16  # of latents, beyond what the encoder says; subjects
+REFINE_STEPS, REFINE_RATE, REFINED = 30, 0.05, 12  # of latents, beyond what the encoder says; subjects
 _AT_ONCE = 8
 
 
