@@ -32,7 +32,7 @@ from relit.types import FaceFit, Observation
 RATES = {"latent": 0.05, "levels": 0.03, "weights": 2e-3, "identity": 0.01, "expression": 0.003, "pose": 5e-4, "light": 0.02}
 GAINS = 9  # harmonics of what a photo's light differs by from that in a shared texture
 NOISE, TEXELS_PER_MEASUREMENT = 0.3, 20.0  # of trusted textures, in standard deviations; neighbouring texels err alike
-RISE = 1.2  # of the energy over a stage, from which the stage has failed
+RISE = 0.2  # of the energy over a stage, from which the stage has failed
 
 
 @dataclass(frozen=True)
@@ -146,7 +146,7 @@ def invert(
 
         if steps:
             energies.update(descend(energy, parameters, steps, after))
-            if first[-1] > RISE * first[0]:
+            if first[-1] - first[0] > RISE * abs(first[0]):
                 raise FitDiverged(f"the energy rose from {first[0]:.3g} to {first[-1]:.3g} in {steps} steps of the {stage}")
 
     run("latent", options.latent_steps, 0, [(unknowns.latent, RATES["latent"]), *geometry])
@@ -283,7 +283,7 @@ def _told_term(prior: TexturePrior, codes: Tensor, start: Start) -> Tensor:
 
 
 def _locality(prior: TexturePrior, unknowns: _Unknowns, options: InversionOptions, generator) -> dict[str, Tensor]:
-    """What tuning changed for a latent near the pivot and one drawn at random, in standard deviations, squared."""
+    """What tuning changed of the textures of a latent drawn at random, in standard deviations, squared."""
     seed = int(torch.randint(1 << 30, (1,), generator=generator))
     drawn = draw_latents(prior, 1, seed)[0].expand_as(unknowns.levels())
     with torch.no_grad():
