@@ -245,3 +245,17 @@ def test_grids_are_taken_off_fine_coefficients_and_nothing_off_coarse_ones():
     x = torch.randn(1, 8, 12, 18, generator=torch.Generator().manual_seed(0))
     assert torch.allclose(without_grids(x + 3)[:, 2:], without_grids(x)[:, 2:], atol=1e-5)
     assert torch.equal(without_grids(x)[:, :2], x[:, :2]) and without_grids(torch.ones(1, 8, 12, 18))[:, 2:].abs().max() < 1e-6
+
+
+@pytest.mark.parametrize("kind", PRIORS)
+def test_shipped_priors_draw_skin_that_differs_and_know_their_own_draws(kind):
+    load_prior.cache_clear()
+    prior = load_prior(kind)
+    w = draw_latents(prior, 2, 1, truncation=0.7)
+    maps = textures_of(prior, w, seed=1)
+    colour = maps[prior.shape.branches[0]]
+    assert prior.shape.size == (576, 384) and colour.std((2, 3)).min() > 0.01
+    assert (colour[0] - colour[1]).abs().mean() > 0.01
+    with torch.no_grad():
+        again = prior.encode(prior(w))
+    assert torch.nn.functional.cosine_similarity(again, w).min() > 0.8
