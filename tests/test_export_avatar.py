@@ -16,6 +16,8 @@ from relit.errors import InputError, OutputRefused
 from relit.export import avatar as avatars
 from relit.export import preview
 from relit.export.glb import MATERIALS, NORMAL_STEP, POSITION_STEP_M, write_glb
+from relit.export.schema import MADE, MAPS
+from relit.methods import WEIGHTS
 from relit.models.head import ARKIT_NAMES, load_head_model
 from relit.types import Head
 
@@ -58,6 +60,14 @@ def test_the_record_tells_how_the_head_came_to_be(written):
     assert photo["pose"]["yaw_deg"] == pytest.approx(0, abs=0.01) and photo["pose"]["distance_m"] > 0.5
     assert photo["expression"]["jawOpen"] == head.fits[0].expression[ARKIT_NAMES.index("jawOpen")] == 0.25
     assert len(photo["lighting"]["sh"]) == 81
+
+
+def test_what_made_each_map_names_weights_of_the_method(written):
+    record = json.loads((written[2] / "avatar.json").read_text(encoding="utf-8"))
+    assert all(record["maps"][name]["made"] for name in MAPS)
+    for method, maps in MADE.items():
+        names = [name for made in maps.values() for name in re.findall(r"[a-z]+_[a-z_]+|delighting", made)]
+        assert set(maps) <= set(MAPS) and set(names) <= set(WEIGHTS[method])
 
 
 def test_an_avatar_read_back_is_the_same_head(written):

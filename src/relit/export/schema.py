@@ -30,6 +30,30 @@ MAPS = {  # how each map is written, and how to read it
     "confidence": {"file": "maps/confidence.png", "encoding": "linear, 8 bits", "meaning": "how far the photo decided"},
 }
 
+_SPECULAR = "by rule, times what avatarme_specular says"
+MADE = {  # by method: the networks that have a part in a map, by the names of their weights; all else is told by rule
+    "avatarme": {"diffuse_albedo": "the photo over the light by delighting", "specular_albedo": _SPECULAR},
+    "ganfit": {
+        "diffuse_albedo": "the photo over the light by delighting, on the texture by prior_ganfit",
+        "specular_albedo": _SPECULAR,
+    },
+    "fitme": {
+        "diffuse_albedo": "the photo over the light by delighting, on the texture by prior_fitme",
+        "specular_albedo": "prior_fitme; single pores by rule",
+        "displacement_mm": "by rule, and prior_fitme",
+        "diffuse_normal": "of the displacement",
+        "specular_normal": "of the displacement",
+    },
+    "yamaguchi": {
+        "diffuse_albedo": "the photo over the light by delighting and yamaguchi_diffuse; the rest by "
+        "yamaguchi_completion_diffuse and yamaguchi_superresolution",
+        "specular_albedo": "yamaguchi_surface, yamaguchi_completion_surface, yamaguchi_superresolution; single pores by rule",
+        "displacement_mm": "by rule, and those three",
+        "diffuse_normal": "of the displacement",
+        "specular_normal": "of the displacement",
+    },
+}
+
 
 def avatar_record(head: Head, observations: tuple[Observation, ...], seconds: dict[str, float]) -> dict:
     """The content of `avatar.json`."""
@@ -43,12 +67,16 @@ def avatar_record(head: Head, observations: tuple[Observation, ...], seconds: di
         "seconds": {name: round(value, 3) for name, value in seconds.items()},
         "frame": "glTF: right-handed, metres, +X to the subject's left, +Y up, +Z out of the face",
         "files": ["head.glb", "head.obj", "head.mtl", "head.safetensors", "preview.png", "report.html"],
-        "maps": {"rows": rows, "columns": columns, **MAPS},
+        "maps": {"rows": rows, "columns": columns, **{name: facts | _made(head, name) for name, facts in MAPS.items()}},
         "iris_colour": _numbers(head.iris_colour),
         "identity": _numbers(head.fits[0].identity),
         "photos": [_photo(fit, seen) for fit, seen in zip(head.fits, observations, strict=True)],
         "warnings": all_warnings(head, observations),
     }
+
+
+def _made(head: Head, name: str) -> dict[str, str]:
+    return {"made": MADE.get(head.fits[0].method, {}).get(name, "by rule")}
 
 
 def all_warnings(head: Head, observations: tuple[Observation, ...]) -> list[str]:

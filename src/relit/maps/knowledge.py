@@ -46,6 +46,9 @@ class Knowledge(Protocol):
     def completed(self, base: Float[Tensor, "H W 3"]) -> Completed | None:
         """Maps for what no photo shows, given the typical albedo; None leaves that to symmetry and statistics."""
 
+    def specular_factor(self, albedo: Float[Tensor, "H W 3"], confidence: Float[Tensor, "H W"]) -> Float[Tensor, "H W"] | None:
+        """The factor on the specular albedo of each region that goes with the finished albedo; None for 1."""
+
 
 @dataclass(frozen=True)
 class FittedLight:
@@ -60,6 +63,9 @@ class FittedLight:
         return delight(seen, base, regions)
 
     def completed(self, base: Tensor) -> None:
+        return None
+
+    def specular_factor(self, albedo: Tensor, confidence: Tensor) -> None:
         return None
 
 

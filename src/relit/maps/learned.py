@@ -19,11 +19,13 @@ from relit.maps.bare_skin import SIDE, find_bare_skin
 from relit.maps.delight import KEPT, Kept, Regions, delight
 from relit.maps.knowledge import FittedLight
 from relit.maps.pyramid import at_size, weighted_blur
+from relit.maps.specular import read_factor
 from relit.maps.unwrap import Unwrapped, texels, unwrap, view_of
 from relit.models.delighting import COARSE, ROWS, SIZE, delight_texture, load_delighting
 from relit.models.head import HeadModel, neutral_vertices, posed_vertices
 from relit.models.regions import region_masks
 from relit.models.skin import load_skin_model, skin_albedo
+from relit.models.specular import load_specular
 from relit.models.unet import UNet
 from relit.render.rasterise import interpolate
 from relit.types import FaceFit, Observation
@@ -50,7 +52,7 @@ class Told:
 
 @dataclass(frozen=True)
 class LearnedLight(FittedLight):
-    """The light that the network tells in each photo, and the tone that all agree on."""
+    """The light that the network tells in each photo, and the tone that all agree on; another tells the specular albedo."""
 
     told: tuple[Told, ...] = ()
     kept: ClassVar[tuple[Kept, Kept]] = KEPT
@@ -61,6 +63,9 @@ class LearnedLight(FittedLight):
 
     def ratio(self, index: int, seen: Unwrapped, fit: FaceFit, base: Tensor, regions: Regions) -> tuple[Tensor, Tensor]:
         return delight(under_light(seen, self.told[index], fit, self.tone), base, regions, self.kept)
+
+    def specular_factor(self, albedo: Tensor, confidence: Tensor) -> Tensor:
+        return read_factor(load_specular(), albedo, confidence)
 
 
 def read_lights(

@@ -93,7 +93,8 @@ def build_maps(
     known = None
     if found and found.surface:
         known = found.surface.specular, found.surface.mid_mm * (1 - moved) + found.surface.high_mm, found.share
-    surface = infer_surface(albedo * (-folds_taken * (1 - moved)).exp()[..., None], confidence, seed, whole, known)
+    bare = albedo * (-folds_taken * (1 - moved)).exp()[..., None]
+    surface = infer_surface(bare, confidence, seed, whole, known, knowledge.specular_factor(bare, confidence))
     step(len(fits) + 2, total)
     occlusion = _occlusion(model, fits[0], whole)
     step(total, total)

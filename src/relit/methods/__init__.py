@@ -15,10 +15,10 @@ METHODS = {
 }
 DEFAULT = "avatarme"
 WEIGHTS = {  # assets that a method reads beside what all start from
-    "avatarme": ("delighting",),
+    "avatarme": ("avatarme_specular", "delighting"),
     "classical": (),
-    "fitme": ("delighting", "prior_fitme"),
-    "ganfit": ("delighting", "prior_ganfit"),
+    "fitme": ("avatarme_specular", "delighting", "prior_fitme"),
+    "ganfit": ("avatarme_specular", "delighting", "prior_ganfit"),
     "yamaguchi": (
         "delighting", "yamaguchi_completion_diffuse", "yamaguchi_completion_surface", "yamaguchi_diffuse",
         "yamaguchi_superresolution", "yamaguchi_surface",

@@ -18,8 +18,9 @@ def finish(start: Fitted, size: tuple[int, int], seed: int, watch: Stopwatch) ->
 
     Source: AvatarMe, Lattas et al. 2020; training on rendered lit textures as AvatarMe++, Lattas et al. 2021.
     Differs: the starting texture is the photo's own, not a generator's. The network tells the smooth light and the tone,
-    the fit what is finer of the light; the rest is told from skin by rule. Specular albedo, normals and displacement
-    follow from the diffuse albedo by rule, too.
+    the fit what is finer of the light; the rest is told from skin by rule. The specular albedo follows from the diffuse one
+    by region and relief, and a network says how much the person's skin departs from that. Normals and displacement follow by
+    rule: see docs/training.md for what networks made of them.
     """
     model, observations = start.model, start.observations
     with watch.stage("light") as step:
