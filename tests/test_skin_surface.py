@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from relit.maps.infer import SKIN_F0, TAKEN, infer_surface
+from relit.maps.infer import CAVITY_MM, CAVITY_TAKES, SKIN_F0, TAKEN, infer_surface
 from relit.maps.mesostructure import creases_mm, face_texel_mm, normals_from_height, texel_mm
 from relit.models.regions import region_masks
 
@@ -44,6 +44,14 @@ def test_regions_are_ordered_by_gloss(flat):
     assert order == sorted(order)
     cheeks = (surface.specular_albedo * masks["cheeks"]).sum() / masks["cheeks"].sum()
     assert cheeks.item() == pytest.approx(SKIN_F0 * (1 - TAKEN), rel=0.05)
+
+
+def test_cavities_take_from_a_specular_albedo_that_is_known(flat):
+    albedo, _ = flat
+    one = torch.ones(SIZE, SIZE)
+    surface = infer_surface(albedo, one, known=(0.02 * one, torch.zeros_like(one), one))
+    cavity = (-surface.displacement_mm / CAVITY_MM).clamp(0, 1)
+    assert torch.allclose(surface.specular_albedo, 0.02 * (1 - CAVITY_TAKES * cavity), atol=1e-6)
 
 
 def test_eyes_and_teeth_are_smooth(flat):

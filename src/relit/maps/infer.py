@@ -71,8 +71,8 @@ def infer_surface(
         confidence: (H, W) in [0, 1], how far a photo decided each texel: only there is detail read as relief.
         seed: of the synthesised pores.
         size: rows and columns of the result; those of the albedo if None. Larger maps hold finer pores.
-        known: specular albedo, with what cavities take on average, and relief in millimetres that are known from elsewhere,
-            and their weight in [0, 1], each of the size of the albedo. The relief is added to the one read from the albedo.
+        known: specular albedo between cavities, and relief in millimetres, that are known from elsewhere, and their weight
+            in [0, 1], each of the size of the albedo. The relief is added to the one that is read from the albedo.
         factor: (H, W) on the specular albedo of each region, of the size of the albedo.
 
     Returns:
@@ -114,7 +114,10 @@ def infer_surface(
     gloss = enlarge(gloss, height, width)
     surface = surface_of(displacement, gloss, enlarge(rough, height, width), uneven * skin)
     cavity = _cavity(displacement)
-    around = enlarge(cv2.resize(cavity, (_COARSE, _COARSE), interpolation=cv2.INTER_AREA), height, width)
+    around = cv2.resize(cavity, (_COARSE, _COARSE), interpolation=cv2.INTER_AREA)
+    if known is not None:
+        around *= 1 - cv2.resize(known[2].numpy(), (_COARSE, _COARSE), interpolation=cv2.INTER_AREA)
+    around = enlarge(around, height, width)
     f0 = SKIN_F0 * gloss * (1 - CAVITY_TAKES * (cavity - around))
     return surface._replace(specular_albedo=torch.from_numpy(f0.clip(0, 0.08)))
 
