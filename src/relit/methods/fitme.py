@@ -38,12 +38,13 @@ def finish(
         inverted = invert(model, prior, observations, fits, Start(*found), replace(options or OPTIONS, seed=seed), step)
     textures = {name: texture.permute(1, 2, 0).contiguous() for name, texture in inverted.textures.items()}
     surface = {"specular": textures["specular"][..., 0], "normal": textures["normal"]}
-    # what was found together with the light is a better tone than the network's alone
-    tone = tone_of_generated(textures["albedo"], start.fits[0])
-    known = Generated(tone, light.told, textures["albedo"], **surface)
+    # brightness passes freely between skin and light: how much is whose, the network tells best
+    shift = light.tone - tone_of_generated(textures["albedo"], start.fits[0])
+    albedo, fits = textures["albedo"] * shift.exp(), tuple(dimmed(fit, shift) for fit in inverted.fits)
+    known = Generated(light.tone, light.told, albedo, **surface)
     with watch.stage("maps") as step:
-        maps = build_maps(model, observations, inverted.fits, size, seed, step, known)
-    fits = tuple(replace(fit, method="fitme") for fit in inverted.fits)
+        maps = build_maps(model, observations, fits, size, seed, step, known)
+    fits = tuple(replace(fit, method="fitme") for fit in fits)
     with watch.stage("head") as step:
         head = assemble_head(model, observations, fits, maps)
         step(1, 1)
