@@ -39,7 +39,7 @@ SHOWN = "nasa_eileen_collins_astronaut"  # public domain, and shipped by scikit-
 SHEET = ("photo", "own", *(f"front_{light}" for light in LIGHTS), *(f"{LIGHTS[0]}_{yaw:+d}" for yaw in YAWS_DEG))
 JUDGED = ("truth", "avatarme", "classical", "eos", "mediapipe", "canonical", "mean")
 COMPARED = ("avatarme", "classical", "yamaguchi", "ganfit", "fitme", "mean")  # on fewer photos
-COMPARED_PHOTOS = 20
+COMPARED_PHOTOS = 16
 VALIDATE = (
     "const v=require('gltf-validator'),fs=require('fs');"
     "v.validateBytes(new Uint8Array(fs.readFileSync(process.argv[1]))).then(r=>console.log(JSON.stringify(r.issues)));"
