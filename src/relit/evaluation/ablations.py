@@ -16,7 +16,7 @@ __version__ = f"{released}+{assets_digest((*contenders.SHARED, *WEIGHTS['fitme']
 
 def _ablated(about: str, **changed) -> Callable[[list[Photo], tuple[int, int]], FitResult]:
     def run(photos: list[Photo], size: tuple[int, int]) -> FitResult:
-        start, _ = contenders._started(tuple(photos))
+        start, _ = contenders.started(tuple(photos))
         return fitme.finish(start, size, 0, Stopwatch(), replace(fitme.OPTIONS, **changed))
 
     run.__doc__ = about

@@ -102,14 +102,15 @@ def contender(name: str) -> Contender:
 
 def _finished(name: str, photos: list[Photo], size: Size) -> FitResult:
     """The result of a method of relit; methods start from the same fit, which is kept for the next one."""
-    started, seconds = _started(tuple(photos))
+    begun, seconds = started(tuple(photos))
     watch = Stopwatch()
     watch.seconds.update(seconds)
-    return load_method(name).finish(started, size, 0, watch)
+    return load_method(name).finish(begun, size, 0, watch)
 
 
 @lru_cache(maxsize=2)  # a texture swap has two photos
-def _started(photos: tuple[Photo, ...]) -> tuple[Fitted, dict[str, float]]:
+def started(photos: tuple[Photo, ...]) -> tuple[Fitted, dict[str, float]]:
+    """The fit that all methods start from, with the seconds of its stages; kept for the next method."""
     watch = Stopwatch()
     return observe_and_fit(list(photos), None, 0, True, watch), watch.seconds
 

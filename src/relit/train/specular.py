@@ -8,7 +8,6 @@
 import argparse
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -35,6 +34,7 @@ from relit.models.specular import (
 from relit.models.texture_inference import F0_SPAN
 from relit.synth.layout import layout
 from relit.train.arrays import Records, write_arrays
+from relit.train.command import records_or_train
 from relit.train.lit_subject import lit_subject
 from relit.train.loop import Schedule, device_of, finish, train
 
@@ -153,21 +153,7 @@ def squares_of(network: torch.nn.Module | None, task: Task) -> Tensor:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    steps = parser.add_subparsers(dest="step", required=True)
-    make = steps.add_parser("records", help="make records")
-    make.add_argument("records", type=Path)
-    make.add_argument("--files", type=int, default=6, help="of 32 subjects")
-    make.add_argument("--seed", type=int, default=21)
-    make.add_argument("--split", default="train")
-    make.add_argument("--workers", type=int, default=1)
-    learn = steps.add_parser("train", help="train on them")
-    learn.add_argument("records", type=Path)
-    learn.add_argument("run", type=Path, help="folder of results")
-    learn.add_argument("--config", choices=CONFIGS, default="cpu")
-    learn.add_argument("--minutes", type=float, default=1e6)
-    learn.add_argument("--ship", action="store_true", help="put the result, with its card, among the package's assets")
-    given = parser.parse_args()
+    given = records_or_train(__doc__, CONFIGS, "32 subjects", files=6, seed=21)
     if given.step == "records":
         write_arrays(given.records, record_of, given.files, given.seed, given.split, given.workers)
     else:

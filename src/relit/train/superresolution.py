@@ -7,7 +7,6 @@
 
 import argparse
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -26,6 +25,7 @@ from relit.synth.split import stream
 from relit.synth.subject import draw_subject
 from relit.synth.uv_pair import baked_occlusion
 from relit.train.arrays import Records, write_arrays
+from relit.train.command import records_or_train
 from relit.train.loop import Schedule, device_of, finish, train
 
 
@@ -86,23 +86,9 @@ def losses_of(found: Tensor, true: Tensor) -> dict[str, Tensor]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    steps = parser.add_subparsers(dest="step", required=True)
-    make = steps.add_parser("records", help="make patches")
-    make.add_argument("patches", type=Path)
-    make.add_argument("--files", type=int, default=2, help=f"of {SUBJECTS} subjects, {PATCHES} patches each")
-    make.add_argument("--seed", type=int, default=12)
-    make.add_argument("--split", default="train")
-    make.add_argument("--workers", type=int, default=1)
-    learn = steps.add_parser("train", help="train on them")
-    learn.add_argument("patches", type=Path)
-    learn.add_argument("run", type=Path, help="folder of results")
-    learn.add_argument("--config", choices=CONFIGS, default="cpu")
-    learn.add_argument("--minutes", type=float, default=1e6)
-    learn.add_argument("--ship", action="store_true", help="put the result, with its card, among the package's assets")
-    given = parser.parse_args()
+    given = records_or_train(__doc__, CONFIGS, f"{SUBJECTS} subjects, {PATCHES} patches each", files=2, seed=12)
     if given.step == "records":
-        write_arrays(given.patches, record_of, given.files, given.seed, given.split, given.workers, SUBJECTS)
+        write_arrays(given.records, record_of, given.files, given.seed, given.split, given.workers, SUBJECTS)
     else:
         _train(given)
 
@@ -110,7 +96,7 @@ def main() -> None:
 def _train(given: argparse.Namespace) -> None:
     config, device = CONFIGS[given.config], device_of(given.config)
     torch.manual_seed(0)
-    records, held_out = Records(given.patches, "train", device), Records(given.patches, "test", device)
+    records, held_out = Records(given.records, "train", device), Records(given.records, "test", device)
     network = SuperResolution(config.width, config.blocks).to(device, memory_format=torch.channels_last)
     every = records.files[0].dtype.names
 
