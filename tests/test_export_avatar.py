@@ -15,14 +15,15 @@ from fixtures_head import synthetic_head
 from relit.errors import InputError, OutputRefused
 from relit.export import avatar as avatars
 from relit.export import preview
-from relit.export.glb import MATERIALS, NORMAL_STEP, POSITION_STEP_M, write_glb
+from relit.export.glb import LASHES, MATERIALS, NORMAL_STEP, POSITION_STEP_M, write_glb
 from relit.export.schema import MADE, MAPS
 from relit.methods import WEIGHTS
 from relit.models.head import ARKIT_NAMES, load_head_model
+from relit.render.lashes import lashes_of
 from relit.types import Head
 
 CONTRACT = """avatar.json head.glb head.obj head.mtl maps/diffuse_albedo.png maps/specular_albedo.png maps/roughness.png
-    maps/diffuse_normal.png maps/specular_normal.png maps/displacement.exr preview.png report.html""".split()
+    maps/diffuse_normal.png maps/specular_normal.png maps/displacement.exr maps/lashes.png preview.png report.html""".split()
 
 
 def a_disc(head, camera, lighting, expression=None, gaze_rad=None, background=None, supersample=2):
@@ -131,8 +132,8 @@ def test_obj_keeps_quads_and_every_position(written):
     head, _, folder = written
     model, lines = load_head_model(), (folder / "head.obj").read_text().splitlines()
     rows = {word: [line.split()[1:] for line in lines if line.split()[0] == word] for word in ("v", "vt", "vn", "f")}
-    assert np.abs(np.array(rows["v"], float) - head.vertices.numpy()).max() < 1e-6
-    corners = np.array([[corner.split("/") for corner in face] for face in rows["f"]], int) - 1
+    assert np.abs(np.array(rows["v"], float)[: len(head.vertices)] - head.vertices.numpy()).max() < 1e-6
+    corners = np.array([[corner.split("/") for corner in face] for face in rows["f"] if len(face) == 4], int) - 1
     assert corners.shape == (len(model.quads), 4, 3)
     by_corner = {tuple(quad): render for quad, render in zip(model.quads.tolist(), model.render_quads.tolist(), strict=True)}
     uv = np.array(rows["vt"], float)
@@ -140,7 +141,7 @@ def test_obj_keeps_quads_and_every_position(written):
         render = by_corner[tuple(face[:, 0].tolist())]
         assert np.allclose(uv[face[:, 1]], model.uv.numpy()[render] * [1, -1] + [0, 1], atol=1e-6)
     materials = set(re.findall(r"^newmtl (.*)$", (folder / "head.mtl").read_text(), re.M))
-    assert materials == set(MATERIALS) == {line.split()[1] for line in lines if line.startswith("usemtl")}
+    assert materials == {*MATERIALS, LASHES} == {line.split()[1] for line in lines if line.startswith("usemtl")}
     factors = re.findall(r"^K[ds] (.*)$", (folder / "head.mtl").read_text(), re.M)
     assert set(factors) == {"1 1 1"}  # the maps say everything
 
@@ -149,8 +150,8 @@ def test_glb_holds_the_head_in_metres_with_named_morphs(written):
     head, _, folder = written
     document = pygltflib.GLTF2.load_binary(str(folder / "head.glb"))
     mesh = document.meshes[0]
-    assert mesh.extras["targetNames"] == list(ARKIT_NAMES) and len(mesh.primitives) == len(MATERIALS)
-    assert [material.name for material in document.materials] == list(MATERIALS)
+    assert mesh.extras["targetNames"] == list(ARKIT_NAMES) and len(mesh.primitives) == len(MATERIALS) + 1
+    assert [material.name for material in document.materials] == [*MATERIALS, LASHES]
     assert document.extensionsUsed == ["KHR_materials_ior", "KHR_materials_specular"]
     assert document.nodes[0].rotation is None and document.nodes[0].scale is None
     model, skin = load_head_model(), mesh.primitives[0]
@@ -169,6 +170,23 @@ def test_glb_holds_the_head_in_metres_with_named_morphs(written):
     assert np.abs(np.linalg.norm(normal + turn, axis=1) - 1).max() < 2 * NORMAL_STEP
     tangent = _read(document, skin.attributes.TANGENT)
     assert np.abs((tangent[:, :3] * normal).sum(1)).max() < 1e-4
+
+
+def test_lashes_close_with_the_lids(written):
+    head, _, folder = written
+    document = pygltflib.GLTF2.load_binary(str(folder / "head.glb"))
+    lashes, material = document.meshes[0].primitives[-1], document.materials[-1]
+    assert material.alphaMode == "BLEND" and document.images[-1].mimeType == "image/png"
+    placed = _read(document, lashes.attributes.POSITION)
+    closed = [_read(document, lashes.targets[ARKIT_NAMES.index(f"eyeBlink{side}")]["POSITION"]) for side in ("Left", "Right")]
+    assert not _read(document, lashes.targets[ARKIT_NAMES.index("jawOpen")]["POSITION"]).any()
+    for moved, side in zip(closed, (placed[:, 0] > 0, placed[:, 0] < 0), strict=True):
+        assert not moved[~side].any() and np.quantile(moved[side][:, 1], 0.1) < -0.005  # the upper lid goes down
+    cards, at = lashes_of(load_head_model(), head.vertices)
+    assert np.array_equal(placed, at.numpy()) and len(cards.uv) == len(placed)
+    text = (folder / "head.obj").read_text().split("usemtl lashes\n")[1].splitlines()
+    corner = np.array([[c.split("/") for c in line.split()[1:]] for line in text], int)
+    assert (corner[..., 0] - len(head.vertices) > 0).all() and corner[..., 0].max() == len(head.vertices) + len(placed)
 
 
 def test_reflectance_in_the_glb_is_the_map(written):

@@ -9,7 +9,7 @@ from torch.nn.functional import normalize
 
 from relit.appearance.harmonics import BAND, cosine_lobe, diffuse_irradiance, sh_basis, sphere_directions
 from relit.appearance.lighting import LIGHT_NAMES, load_lighting, uniform_lighting
-from relit.geometry.camera import look_at_face
+from relit.geometry.camera import look_at_face, project
 from relit.geometry.mesh import vertex_normals
 from relit.models.head import (
     expression_morphs,
@@ -20,6 +20,7 @@ from relit.models.head import (
     posed_vertices,
 )
 from relit.render.eye_light import at_eye, eye_transfer, lash_shade, posed_eye_centres
+from relit.render.lashes import drawn_lashes, lash_colour
 from relit.render.occlusion import ambient_occlusion, light_transfer, multiple_bounces
 from relit.render.portrait import render_posed, tonemap_srgb
 from relit.render.render import render_fit, render_head
@@ -305,6 +306,24 @@ def test_lids_shade_the_eyeball_and_the_upper_one_most(model):
     ahead = lash_shade(model, neutral, centres, torch.tensor([0.0, 0.0, 1.0]))
     assert at_eye(above, torch.tensor([[0.0, 0.0, 0.012]]), torch.zeros(1, dtype=torch.int64)) < 0.5
     assert at_eye(ahead, torch.tensor([[0.0, 0.0, 0.012]]), torch.zeros(1, dtype=torch.int64)) == 1
+
+
+def test_lashes_are_drawn_at_the_eyes_alone_and_hidden_behind_the_head(model):
+    maps, sky = plain_head(model).maps, uniform_lighting()
+    camera = look_at_face((256, 256), field_m=0.22)
+    strands = drawn_lashes(maps, model.mean, camera, sky, 2)
+    assert strands.shape == (256, 256, 4) and 0 <= float(strands.min()) and float(strands[..., 3].max()) <= 1
+    eyes = project(camera, eye_centres(model, model.mean))[:, :2]
+    y, x = (strands[..., 3] > 0.05).nonzero().float().split(1, 1)
+    far = torch.cdist(torch.cat([x, y], 1), eyes).min(1).values / 256 * 0.22
+    assert len(far) > 100 and far.max() < 0.025
+    behind = look_at_face((256, 256), field_m=0.22, yaw_rad=math.pi)
+    assert drawn_lashes(maps, model.mean, behind, sky, 2)[..., 3].max() == 0
+
+
+def test_lashes_are_darker_than_the_brows_they_go_with(model):
+    fair, dark = (lash_colour(plain_head(model, albedo=tone).maps) for tone in (0.4, 0.01))
+    assert fair.mean() < 0.06 and torch.allclose(dark, torch.full((3,), 0.01))
 
 
 def test_the_centre_of_a_turned_eyeball_is_found(model):

@@ -14,10 +14,11 @@ from relit.cli import main
 from relit.errors import InputError, OutputRefused
 from relit.geometry.camera import look_at_face
 from relit.models.head import PARTS, load_head_model
+from relit.render.cards import drawn_cards
 from relit.synth import writer
 from relit.synth.camera import draw_shot
 from relit.synth.geometry import pose
-from relit.synth.hair_cards import drawn_hair, load_style, style_names, worn
+from relit.synth.hair_cards import load_style, style_names, worn
 from relit.synth.layout import layout
 from relit.synth.photo import GARMENT, region_labels
 from relit.synth.sample import FILES, MICRON_ZERO, Order, make_sample
@@ -156,8 +157,8 @@ def test_hair_stays_outside_the_skin_and_hides_behind_the_head(posed):
         assert int(style.triangles.max()) < len(place) and style.texture[..., 1].max() <= 1
     camera, sky = look_at_face((64, 64)), uniform_lighting()
     white = np.ones(3, np.float32)
-    free = drawn_hair(style, place, white, camera, sky, torch.full((64, 64), torch.inf))
-    hidden = drawn_hair(style, place, white, camera, sky, torch.full((64, 64), 0.5))
+    free = drawn_cards(style, place, white, camera, sky, torch.full((64, 64), torch.inf))
+    hidden = drawn_cards(style, place, white, camera, sky, torch.full((64, 64), 0.5))
     assert free[..., 3].max() > 0.9 and free.min() >= 0 and free[..., 3].max() <= 1 and hidden.max() == 0
     assert free[..., :3].mean() <= 1.15 * free[..., 3].mean()  # white strands send out about what falls on them
 

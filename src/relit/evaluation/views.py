@@ -47,10 +47,9 @@ def true_render(subject: TrueSubject, photo: TruePhoto, posed: Tensor, light: st
 
 
 def found_render(head: Head, fit_index: int, light: str) -> np.ndarray:
-    """(H, W, 4) linear RGBA of the recovered head in its own camera of the photo and another light."""
-    fit = head.fits[fit_index]
-    camera = small(fit.camera)
-    return render_head(head, camera, facing(camera, light), fit.expression, fit.gaze_rad, supersample=1).numpy()
+    """(H, W, 4) linear RGBA of the recovered head, without lashes as the true one, in its camera and another light."""
+    camera = small(head.fits[fit_index].camera)
+    return render_posed(head.maps, found_vertices(head, fit_index), None, camera, facing(camera, light), 1).numpy()
 
 
 def fitted_render(head: Head, dressed_as: Head) -> np.ndarray:

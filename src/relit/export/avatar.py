@@ -10,8 +10,8 @@ from safetensors.torch import load_file, save
 from relit.errors import InputError
 from relit.export import images
 from relit.export.atomic import MARK, replaced_folder
-from relit.export.glb import write_glb
-from relit.export.obj import write_obj
+from relit.export.glb import lash_picture, write_glb
+from relit.export.obj import LASH_PICTURE, write_obj
 from relit.export.preview import make_pictures, write_preview
 from relit.export.report import write_report
 from relit.export.schema import MAPS, avatar_record, check_record, fit_of, head_arrays
@@ -54,6 +54,7 @@ def write_avatar(
     with replaced_folder(directory, force) as folder:
         with watch.stage("files") as step:
             write_maps(head.maps, folder, step)
+            images.write_png(folder / LASH_PICTURE, lash_picture(head.maps))
             write_glb(head, model, folder / "head.glb")
             write_obj(head, model, folder / "head.obj")
             (folder / ARRAYS).write_bytes(save(head_arrays(head)))

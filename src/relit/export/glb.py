@@ -8,9 +8,11 @@ import pygltflib as gltf
 import torch
 
 from relit import __version__
-from relit.export.images import as_8bit, jpeg, resized, to_8bit
+from relit.export.images import as_8bit, jpeg, png, resized, to_8bit
 from relit.geometry.mesh import vertex_normals, vertex_tangents
 from relit.models.head import ARKIT_NAMES, PARTS, HeadModel
+from relit.render.cards import ROUGHNESS
+from relit.render.lashes import LashForm, lash_colour, lash_coverage, lashes_of
 from relit.types import Head, ReflectanceMaps
 
 TEXTURE_PX = 2048
@@ -24,6 +26,8 @@ MATERIALS = {
     "mouth": ("mouth", "tongue"),
     "eye_sockets": ("eye_sockets",),
 }
+LASHES = "lashes"  # one more primitive, with a texture of its own
+LASH_SCALE = 4  # of the lashes' texture, for close-ups
 # Occlusion is baked with the mouth closed; an open one lets light reach the teeth and the tongue.
 OCCLUSION = {"teeth": 0.4, "mouth": 0.7}
 # Diffuse mean free path 1 / sqrt(3 a (a + s)) of Jensen et al. 2001, table 1, "skin1":
@@ -95,8 +99,9 @@ def write_glb(head: Head, model: HeadModel, path: Path) -> None:
     document.extensionsUsed = ["KHR_materials_ior", "KHR_materials_specular"]
     buffer = _Buffer(document)
     _add_textures(document, buffer, head.maps)
-    document.materials = [_material(name, head.maps) for name in MATERIALS]
-    mesh = gltf.Mesh(name="head", primitives=_primitives(head, model, buffer), weights=[0.0] * len(ARKIT_NAMES))
+    document.materials = [*(_material(name, head.maps) for name in MATERIALS), _lash_material()]
+    primitives = [*_primitives(head, model, buffer), _lash_primitive(head, model, buffer)]
+    mesh = gltf.Mesh(name="head", primitives=primitives, weights=[0.0] * len(ARKIT_NAMES))
     mesh.extras = {"targetNames": list(ARKIT_NAMES)}
     document.meshes = [mesh]
     document.nodes = [gltf.Node(name="head", mesh=0)]
@@ -146,8 +151,33 @@ def _primitives(head: Head, model: HeadModel, buffer: _Buffer) -> list[gltf.Prim
     return primitives
 
 
+def _lash_primitive(head: Head, model: HeadModel, buffer: _Buffer) -> gltf.Primitive:
+    """The lashes as cards that go with the lids in every morph target."""
+    cards, placed = lashes_of(model, head.vertices.detach())
+    triangles = torch.from_numpy(cards.triangles)
+    moved = [lashes_of(model, (head.vertices + morph).detach())[1] - placed for morph in head.morphs]
+    attributes = gltf.Attributes(
+        POSITION=buffer.accessor(placed.numpy(), "VEC3", gltf.ARRAY_BUFFER, bounds=True),
+        NORMAL=buffer.accessor(vertex_normals(placed, triangles).numpy(), "VEC3", gltf.ARRAY_BUFFER),
+        TEXCOORD_0=buffer.accessor(cards.uv, "VEC2", gltf.ARRAY_BUFFER),
+    )
+    index = _smallest_index(cards.triangles.reshape(-1), len(placed))
+    return gltf.Primitive(
+        attributes=attributes,
+        indices=buffer.accessor(index, "SCALAR", gltf.ELEMENT_ARRAY_BUFFER),
+        material=len(MATERIALS),
+        targets=[{"POSITION": buffer.sparse(morph.numpy(), POSITION_STEP_M, bounds=True)} for morph in moved],
+    )
+
+
+def lash_picture(maps: ReflectanceMaps) -> np.ndarray:
+    """[H, W, 4] 8-bit sRGB and coverage: the texture of the lashes."""
+    cover = torch.from_numpy(lash_coverage(LashForm(), LASH_SCALE))[..., None]
+    return to_8bit(torch.cat([lash_colour(maps).expand(*cover.shape[:2], 3), cover], -1))
+
+
 def _add_textures(document: gltf.GLTF2, buffer: _Buffer, maps: ReflectanceMaps) -> None:
-    """The four textures: colour and reflectance with the sRGB curve, the others as they are, full-chroma JPEG."""
+    """Four textures of the head, colour and reflectance with the sRGB curve, full-chroma JPEG; and that of the lashes."""
     small = {name: resized(getattr(maps, name), TEXTURE_PX, TEXTURE_PX) for name in _TEXTURED}
     packed = torch.stack([small["occlusion"], small["roughness"], torch.zeros_like(small["roughness"])], -1)
     tint = (small["specular_albedo"] / _peak_reflectance(maps)).clamp(0, 1)[..., None].expand(-1, -1, 3)
@@ -165,6 +195,9 @@ def _add_textures(document: gltf.GLTF2, buffer: _Buffer, maps: ReflectanceMaps) 
         view = buffer.view(jpeg(picture, quality=94, full_chroma=True))
         document.images.append(gltf.Image(name=name, mimeType="image/jpeg", bufferView=view))
         document.textures.append(gltf.Texture(name=name, source=index, sampler=0))
+    view = buffer.view(png(lash_picture(maps)))
+    document.images.append(gltf.Image(name=LASHES, mimeType="image/png", bufferView=view))
+    document.textures.append(gltf.Texture(name=LASHES, source=len(pictures), sampler=0))
 
 
 def _material(name: str, maps: ReflectanceMaps) -> gltf.Material:
@@ -195,6 +228,18 @@ def _material(name: str, maps: ReflectanceMaps) -> gltf.Material:
             "displacement": {"file": "maps/displacement.exr", "unit": "mm"},
         }
     return material
+
+
+def _lash_material() -> gltf.Material:
+    """Strands with gaps between them."""
+    return gltf.Material(
+        name=LASHES,
+        doubleSided=True,
+        alphaMode=gltf.BLEND,
+        pbrMetallicRoughness=gltf.PbrMetallicRoughness(
+            baseColorTexture=gltf.TextureInfo(index=len(_TEXTURED) - 1), metallicFactor=0.0, roughnessFactor=ROUGHNESS
+        ),
+    )
 
 
 def _peak_reflectance(maps: ReflectanceMaps) -> float:

@@ -32,11 +32,16 @@ def as_8bit(values: Float[Tensor, "H W *C"]) -> np.ndarray:
 
 
 def write_png(path: Path, pixels: np.ndarray) -> None:
-    """Writes [H, W] or [H, W, 3 or 4] pixels (RGB order, 8 or 16 bits) as PNG, compressed lightly."""
+    """Writes pixels as `png` codes them."""
+    path.write_bytes(png(pixels))
+
+
+def png(pixels: np.ndarray) -> bytes:
+    """The PNG file of [H, W] or [H, W, 3 or 4] pixels (RGB order, 8 or 16 bits), compressed lightly."""
     encoded, data = cv2.imencode(".png", _bgr(pixels), FAST_PNG)
     if not encoded:
         raise ValueError(f"PNG cannot hold {pixels.shape} {pixels.dtype}")
-    path.write_bytes(data)
+    return data.tobytes()
 
 
 def write_colour(path: Path, linear: Float[Tensor, "H W 3"]) -> None:

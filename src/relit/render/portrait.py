@@ -13,6 +13,7 @@ from relit.geometry.camera import camera_centre, project, scaled
 from relit.geometry.mesh import vertex_normals, vertex_tangents
 from relit.models.head import PARTS, HeadModel, load_head_model, posed_vertices
 from relit.render.eye_light import EYES, at_eye, eye_transfer, lash_shade, posed_eye_centres, with_wet_edges
+from relit.render.lashes import drawn_lashes
 from relit.render.occlusion import DIRECTIONS, ambient_occlusion, open_direction, transfer_at
 from relit.render.rasterise import Fragments, antialias, covered, interpolate, rasterise, sample
 from relit.render.scatter import scatter
@@ -61,6 +62,8 @@ def render_head(
         gaze_rad = torch.zeros(2, 2) if gaze_rad is None else gaze_rad
         vertices = posed_vertices(model, head.vertices, expression, gaze_rad, head.morphs)
         picture = render_posed(head.maps, vertices, None, camera, lighting, supersample)
+        strands = drawn_lashes(head.maps, vertices, camera, lighting, supersample)
+        picture = picture * (1 - strands[..., 3:]) + strands
         return picture if background is None else over(picture, background)
 
 

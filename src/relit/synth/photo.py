@@ -12,12 +12,13 @@ from torch.nn.functional import normalize
 from relit.geometry.camera import project, scaled
 from relit.models.head import PARTS, load_head_model
 from relit.models.regions import REGIONS
+from relit.render.cards import drawn_cards
 from relit.render.portrait import render_posed
 from relit.render.rasterise import interpolate, rasterise, sample
 from relit.synth.camera import Shot, camera_of, developed
 from relit.synth.garment import dressed
 from relit.synth.geometry import Posed
-from relit.synth.hair_cards import drawn_hair, over_head
+from relit.synth.hair_cards import over_head
 from relit.synth.lashes import lashes_of
 from relit.synth.layout import layout
 from relit.synth.light import Scene
@@ -69,7 +70,7 @@ def photograph(
     rgba = render_posed(maps, posed.vertices, posed.transfer, fine, scene.lighting, 1, throwing, _EYE_RAYS).numpy()
     depth = rasterise(project(fine, posed.vertices), model.triangles, fine.size_px).depth
     style, place, colour = lashes_of(subject, posed, model)
-    strands = drawn_hair(style, place, colour, fine, scene.lighting, depth)
+    strands = drawn_cards(style, place, colour, fine, scene.lighting, depth)
     rgba = np.concatenate([rgba[..., :3] * (1 - strands[..., 3:]) + strands[..., :3], rgba[..., 3:]], -1)
     solid, clear = drawn_props(outfit, posed, model, fine, scene.lighting)
     hair, occluder = np.zeros(rgba.shape[:2], np.float32), np.zeros(rgba.shape[:2], np.float32)
@@ -78,7 +79,7 @@ def photograph(
     for style, place in outfit.hair:
         # at a silhouette hair fills what the head leaves of the pixel
         behind = torch.from_numpy(cv2.dilate(depth.clamp_max(_FAR_M).numpy(), np.ones((3, 3), np.uint8)))
-        strands = drawn_hair(style, place, subject.hair_colour, fine, scene.lighting, behind)
+        strands = drawn_cards(style, place, subject.hair_colour, fine, scene.lighting, behind)
         rgba = over_head(rgba, strands, fine)
         hair, occluder = 1 - (1 - hair) * (1 - strands[..., 3]), occluder * (1 - strands[..., 3])
     for layer in clear:

@@ -9,9 +9,10 @@ from torch import Tensor
 from relit.appearance.lighting import uniform_lighting
 from relit.geometry.camera import project
 from relit.models.head import load_head_model
+from relit.render.cards import drawn_cards
 from relit.render.rasterise import interpolate, rasterise, sample
 from relit.synth.geometry import Posed
-from relit.synth.hair_cards import drawn_hair, load_style, worn
+from relit.synth.hair_cards import load_style, worn
 from relit.synth.photo import GARMENT
 from relit.synth.solids import Prop
 from relit.synth.subject import Subject
@@ -44,7 +45,7 @@ def labels_of(subject: Subject, posed: Posed, camera: Camera, cloth: np.ndarray,
     if subject.hair_style:
         style = load_style(subject.hair_style)
         place = pressed(worn(style, model, posed), posed, props)
-        hair = drawn_hair(style, place, subject.hair_colour, camera, uniform_lighting(), fragments.depth)[..., 3]
+        hair = drawn_cards(style, place, subject.hair_colour, camera, uniform_lighting(), fragments.depth)[..., 3]
     return Labels(
         part=torch.where(seen & covered, GARMENT, part).numpy().astype(np.uint8),
         hair=hair,
