@@ -119,7 +119,7 @@ def test_lashes_grow_from_the_lids_leave_the_eye_and_close_with_it():
     for name, shown in (("open", expression), ("shut", shut)):
         posed = placed(replace(plain, expression=shown), model)
         _, vertices, colour = lashes_of(plain, posed, model)
-        cards = vertices.view(-1, 4, 2, 3).mean(2)
+        cards = vertices.view(-1, 5, 2, 3).mean(2)
         roots[name], tips[name] = cards[:, 0], cards[:, -1]
         far = [(cards - centre).norm(dim=2) for centre in posed_eye_centres(model, posed.vertices)]
         far = torch.minimum(*far)

@@ -47,9 +47,16 @@ def iris_colour(observation: Observation, fit: FaceFit) -> Float[Tensor, "3"] | 
         albedo = (seen - REFLECTED).clamp(FLOOR, LIGHTEST)
         # hardly any light comes back from the darkest irises: what is seen is a reflection, and they are brown
         certain = (albedo.mean() / DARKEST).clamp_max(1)
-        hue = certain * albedo / albedo.mean() + (1 - certain) * BROWN / BROWN.mean()
+        hue = certain * _no_purer_than_brown(albedo / albedo.mean()) + (1 - certain) * BROWN / BROWN.mean()
         found.append(hue * albedo.mean().clamp_min(DARKEST))
     return torch.stack(found).mean(0) if found else None
+
+
+def _no_purer_than_brown(hue: Tensor) -> Tensor:
+    """A hue (3,) of mean 1, paler where its least channel is less than brown's: small pictures code colour coarsely."""
+    least = (BROWN / BROWN.mean()).log().min()
+    paler = (hue.log() * (least / hue.log().min()).clamp(0, 1)).exp()
+    return paler / paler.mean()
 
 
 def _ring(linear: Tensor, iris_px: np.ndarray, lids_px: np.ndarray) -> Tensor:

@@ -19,7 +19,8 @@ from relit.types import Camera, Lighting, ReflectanceMaps
 
 # Upper and lower lid. Length of the longest as Na et al. 2006, see relit.render.eye_light.
 _CARDS, _LENGTH_MM = (44, 30), (8.5, 4.8)
-_STEPS = 4  # points along a card
+_DIP = 0.9, 0.35  # how steeply they set out towards the opening, before they curl away from it
+_STEPS = 5  # points along a card
 _TUFTS, _STRANDS, _TEXTURE = 8, 6, (24, 88)  # side by side, in each, texels: strands are finer than a pixel
 _DRAWN = 16  # times the texture's size at which strands are drawn
 _SHADED = -0.42  # lift as of roots: brows and lids take most of their light
@@ -120,9 +121,9 @@ def _cards(edge: np.ndarray, centre: np.ndarray, lid: int, length: float, curl: 
     size = length * (0.5 + 0.5 * np.sin(np.pi * (0.12 + 0.72 * place))) * rng.uniform(0.75, 1.1, count)
     fan = 1.1 * (place - 0.42) + rng.normal(0, 0.12, count)
     half = 0.75 * far[-1] / count
-    steps = []
+    dip, steps = _DIP[lid], []
     for t in np.linspace(0, 1, _STEPS):
-        rise = (curl + 0.35 + rng.normal(0, 0.04, count)) * t * t - 0.35 * t
+        rise = (curl + dip + rng.normal(0, 0.04, count)) * t * t - dip * t
         course = t * (1 - 0.2 * t) * out + (fan * t)[:, None] * along + rise[:, None] * away
         middle = root + size[:, None] * course
         wide = half * (1 - 0.25 * t) * along
