@@ -14,7 +14,7 @@ from relit.appearance.lighting import load_lighting
 from relit.geometry.camera import camera_centre, look_at_face, project
 from relit.geometry.mesh import vertex_normals
 from relit.maps import maps as maps_module
-from relit.maps.bare_skin import SIDE, find_bare_skin
+from relit.maps.bare_skin import SIDE, _cut_off, find_bare_skin
 from relit.maps.complete import complete
 from relit.maps.delight import Regions, delight
 from relit.maps.folds import fold_darkening
@@ -31,7 +31,7 @@ from relit.render.render import render_fit
 from relit.types import Lighting
 
 SIZE = 384
-EVERYWHERE = Regions(*torch.ones(2, SIZE, SIZE), torch.zeros(SIZE, SIZE))
+EVERYWHERE = Regions(*torch.ones(2, SIZE, SIZE), torch.zeros(SIZE, SIZE), torch.ones(SIZE, SIZE))
 
 
 @lru_cache(maxsize=4)
@@ -184,7 +184,7 @@ def completed(trust, ratio):
     fragments = texels(model, SIZE, SIZE)
     corners = model.triangles[fragments.triangle.clamp_min(0)]
     position = 1000 * (model.mean[corners] * fragments.barycentric[..., None]).sum(-2)
-    return complete(ratio, trust, position, torch.ones(SIZE, SIZE), seed=3)
+    return complete(ratio, trust, position, EVERYWHERE, seed=3)
 
 
 def test_completion_keeps_what_is_known_and_shows_no_seam():
@@ -324,3 +324,28 @@ def test_dark_lines_are_folds_and_moles_are_not():
     assert darkening[275:291, 195:305].max() < 0.05
     assert np.abs(fold_darkening(light[:, ::-1].copy(), skin[:, ::-1].copy())[:, ::-1] - darkening).max() < 0.05
     assert darkening.min() >= 0 and fold_darkening(np.zeros_like(light), skin).max() == 0
+
+
+def test_lids_between_an_eye_and_a_rim_are_not_read_and_wide_ones_are():
+    y, x = np.mgrid[:320, :320]
+    far = np.hypot((x - 100) / 1.8, y - 100)
+    lids = (far < 22).astype(np.float32)
+    ring, open_face = (far > 12) & (far < 15), far > 12
+    assert _cut_off(ring, lids).sum() > 0.9 * ring.sum() and not _cut_off(open_face, lids).any()
+
+
+def test_a_drawn_feature_does_not_tell_its_surroundings_tone():
+    ratio, trust = torch.zeros(SIZE, SIZE, 3), torch.zeros(SIZE, SIZE)
+    trust[:, : SIZE // 4] = 1
+    row, column = SIZE // 2, SIZE // 2 + 40
+    island = slice(row, row + 4), slice(column, column + 4)
+    ratio[island], trust[island] = -1.0, 1.0
+    position = torch.zeros(SIZE, SIZE, 3)
+    lid = torch.ones(SIZE, SIZE)
+    lid[island] = 0
+    lid = torch.minimum(lid, lid.flip(1))  # as in the layout
+    plain = EVERYWHERE._replace(plain=torch.zeros(SIZE, SIZE))
+    spread, kept = (complete(ratio, trust, position, plain._replace(going_on=r)) for r in (EVERYWHERE.going_on, lid))
+    beside = row + 8, column + 8
+    assert kept[beside].abs().max() < 1e-4 and spread[beside].max() < -0.1
+    assert torch.allclose(kept[island], ratio[island], atol=1e-4)

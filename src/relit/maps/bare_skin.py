@@ -21,6 +21,7 @@ DEEPEST = 0.15  # of the median irradiance; deeper shadow says nothing about col
 LOCAL = 14  # texels over which the skin's own brightness is followed
 # Log brightness against the skin around, that over the skin's own median, and texels, that still belong to a cover.
 STRANGE, UNUSUAL, REACH = 0.2, 3.5, 34
+NARROW = 7  # texels: skin of the lids that is nowhere as wide is not read
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,7 @@ def find_bare_skin(seen: Unwrapped) -> BareSkin:
     strange = _strange(light, (seen.confidence.numpy() > 0.5) & ~covered, masks) & usable
     near = cv2.distanceTransform((~covered).astype(np.uint8), cv2.DIST_L2, 5) < REACH
     grown = ndimage.binary_propagation(cv2.dilate(_u8(covered), np.ones((5, 5))) > 0, mask=strange & near | covered)
+    grown |= _cut_off(seen.confidence.numpy() * (1 - cv2.dilate(_u8(grown), np.ones((5, 7)))) > 0.5, masks["eyelids"])
     mask = 1 - cv2.GaussianBlur(cv2.dilate(grown.astype(np.float32), np.ones((5, 7))), (0, 0), 1.2)
     return BareSkin(torch.from_numpy(mask), None if hair is None else torch.from_numpy(np.exp(hair) * level))
 
@@ -80,6 +82,13 @@ def _covered(seen: Unwrapped, masks: dict[str, np.ndarray], usable: np.ndarray, 
     features = np.max([masks[name] for name in MARKED], 0) > 0.2
     refused &= cv2.dilate(_u8(features), np.ones((7, 7))) == 0
     return refused | (usable & (masks["scalp"] > 0.9)) if hairy else refused
+
+
+def _cut_off(bare: np.ndarray, eyelids: np.ndarray) -> np.ndarray:
+    """(S, S) what little of the lids shows between an eye and the rim of glasses: mostly shadow and reflections."""
+    ellipse = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (NARROW, NARROW))
+    wide = cv2.morphologyEx(_u8(bare), cv2.MORPH_OPEN, ellipse)
+    return bare & (cv2.dilate(wide, np.ones((3, 3))) == 0) & (cv2.dilate(_u8(eyelids > 0.2), np.ones((5, 5))) > 0)
 
 
 def _strange(light: np.ndarray, skin: np.ndarray, masks: dict[str, np.ndarray]) -> np.ndarray:

@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from relit.maps.delight import Regions
 from relit.maps.mesostructure import face_texel_mm
 from relit.maps.pyramid import fill, weighted_blur
 from relit.maps.solid_noise import solid_noise
@@ -23,7 +24,7 @@ def complete(
     ratio: Float[Tensor, "H W 3"],
     confidence: Float[Tensor, "H W"],
     position_mm: Float[Tensor, "H W 3"],
-    plain: Float[Tensor, "H W"],
+    regions: Regions,
     seed: int = 0,
     guess: tuple[Float[Tensor, "H W 3"], Float[Tensor, "H W"]] | None = None,
 ) -> Float[Tensor, "H W 3"]:
@@ -35,7 +36,8 @@ def complete(
 
     Args:
         position_mm: of each texel on the mean head, so that detail has one size everywhere and no seam.
-        plain: [0, 1] where seen skin teaches the detail: without brows, lips, beard.
+        regions: seen skin teaches the detail where it is plain, and the tone around it where that goes on: what remains
+            of an eye behind the rim of glasses does not.
         seed: another seed gives other detail.
         guess: log ratios from elsewhere, and their weight in [0, 1], in place of the mirrored side and of the membrane.
 
@@ -50,18 +52,19 @@ def complete(
     weight = trust + borrowed
     known = values * trust[..., None] + values[:, ::-1] * borrowed[..., None]
     known /= np.maximum(weight, 1e-6)[..., None]
-    certain = (trust > 0.5) & (plain.numpy() > 0.5)
+    certain = (trust > 0.5) & (regions.plain.numpy() > 0.5)
     far = np.median(values[certain][::7], 0).astype(np.float32) if certain.any() else np.zeros(3, np.float32)
     solid = _smoothstep(*KNOWN, weight)
     # The membrane continues tone, not detail: a seen hair or mole at the border must not be smeared outwards.
-    smooth = weighted_blur(known, solid, TONE_WIDTH * values.shape[1])
+    telling = solid * regions.going_on.numpy()
+    smooth = weighted_blur(known, telling, TONE_WIDTH * values.shape[1])
     if guess is None:
-        result = fill(smooth, solid, far, FAR_PULL)
+        result = fill(smooth, telling, far, FAR_PULL)
     else:
         guessed, share = (plane.numpy() for plane in guess)
-        share = share[..., None] * (1 - solid[..., None])
-        weight = solid + share[..., 0]
-        mixed = (smooth * solid[..., None] + guessed * share) / np.maximum(weight, 1e-6)[..., None]
+        share = share[..., None] * (1 - telling[..., None])
+        weight = telling + share[..., 0]
+        mixed = (smooth * telling[..., None] + guessed * share) / np.maximum(weight, 1e-6)[..., None]
         result = fill(mixed, weight, far, FAR_PULL)
     missing = solid < 1
     result[missing] += _detail(known, certain, position_mm.numpy(), missing, seed)

@@ -25,7 +25,8 @@ GAP = (0.5, 0.9)  # log ratio below the lips' median between no doubt and full d
 BROAD, FINE = 0.035, 0.012  # of the map's width: scales at which left-over light is told from skin
 
 
-MARKED = ("brows", "lips", "eyelids", "nostrils", "beard")  # not of the plain colour of skin
+DRAWN = "brows", "lips", "eyelids", "nostrils"  # of a tone of their own, which ends where they do
+MARKED = *DRAWN, "beard"  # not of the plain colour of skin
 
 
 class Kept(NamedTuple):
@@ -45,13 +46,15 @@ class Regions(NamedTuple):
     plain: Tensor  # skin of the colour of skin: without lips, brows, beard
     hued: Tensor  # hue hardly changes over centimetres: plain skin, and in part the beard
     lips: Tensor  # teeth look like white there and the gap between them like shadow
+    going_on: Tensor  # what is not seen beside it has its tone
 
 
 def regions_of(masks: dict[str, Tensor]) -> Regions:
     """Of `regions.region_masks`."""
-    plain = 1 - torch.stack([masks[name] for name in MARKED]).amax(0)
+    without = lambda names: 1 - torch.stack([masks[name] for name in names]).amax(0)  # noqa: E731
+    plain = without(MARKED)
     hued = torch.stack([plain, 0.6 * masks["beard"] * (1 - masks["lips"]), 0.4 * masks["eyelids"]]).amax(0)
-    return Regions(plain, hued, masks["lips"])
+    return Regions(plain, hued, masks["lips"], without(DRAWN))
 
 
 def delight(
@@ -70,7 +73,7 @@ def delight(
     Source: highlights by the dichromatic model, Shafer 1985.
     Differs: AvatarMe (Lattas et al. 2020) learns this step; here it follows from the model and symmetry.
     """
-    plain, hued, lips = regions
+    plain, hued, lips = regions[:3]
     trusted = seen.confidence > 0.5
     floor = DARKEST * float(seen.irradiance[trusted].median()) if trusted.any() else 0.05
     albedo = diffuse_radiance(seen) * math.pi / seen.irradiance.clamp_min(floor)

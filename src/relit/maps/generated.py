@@ -133,8 +133,8 @@ def coded_light(
         weight += preference
         known = torch.maximum(known, seen.confidence)
     position_mm = 1000 * interpolate(model.mean, model.triangles, fragments)
-    plain = regions_of(region_masks(*square)).plain
-    ratio = complete(weighted / weight.clamp_min(1e-8)[..., None], known, position_mm, plain)
+    regions = regions_of(region_masks(*square))
+    ratio = complete(weighted / weight.clamp_min(1e-8)[..., None], known, position_mm, regions)
     lit = _lit(model, views[0], fragments, base) * ratio.exp() * fits[0].exposure
     codes = in_box(srgb_from_linear(lit.clamp(0, 1)), size).permute(2, 0, 1).contiguous()
     return codes, _trust(known, size)

@@ -78,7 +78,7 @@ def build_maps(
     position_mm = 1000 * interpolate(model.mean, model.triangles, fragments)
     found = knowledge.completed(base)
     guess = (found.ratio, found.share) if found else None
-    ratio = complete(weighted / weight.clamp_min(1e-8)[..., None], confidence, position_mm, regions.plain, seed, guess)
+    ratio = complete(weighted / weight.clamp_min(1e-8)[..., None], confidence, position_mm, regions, seed, guess)
     folds = torch.from_numpy(fold_darkening(ratio.mean(-1).numpy(), regions.hued.numpy()))
     moved = smoothstep(*MOVED_MM, 1000 * interpolate(_movement(model, fits)[:, None], model.triangles, fragments)[..., 0])
     folds_taken = folds * (1 - KEPT_FOLDS[0] - (KEPT_FOLDS[1] - KEPT_FOLDS[0]) * moved)
