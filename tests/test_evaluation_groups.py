@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 
+from relit.evaluation.claims import claims
 from relit.evaluation.groups import Pairs, circumstances, equal_error_rate, fairness, pairs_of, portrait_pairs
 from relit.evaluation.plots import bars, histogram, on_mean_head
 from relit.evaluation.summary import printed, summarise
@@ -101,6 +102,27 @@ def test_all_methods_are_compared_on_what_all_solved(tmp_path):
     tone = next(line for line in text.splitlines() if line.startswith("| skin tone"))
     assert "over 1 photos" in text and "4.00" in tone and "2.00" in tone
     assert every_method(None) == every_method(Judged({}, tmp_path, 2)) == []
+
+
+def test_what_was_set_out_to_reach_is_said_to_be_met_or_not(tmp_path):
+    def measured(albedo, relit):
+        figures = {name: 30.0 for name in ("specular", "specular_normal", "diffuse_normal")}
+        metrics = {f"{name}_psnr": {"whole": value} for name, value in figures.items()}
+        metrics |= {"albedo_psnr": {"whole": albedo, "visible": albedo, "unseen": albedo}, "relit_psnr": {"mean": relit}}
+        return metrics | {"surface_normal_angle": {"whole": 9.0}, "now": {"median": 0.9, "mean": 1.3}}
+
+    def line(albedo, relit):
+        plain = record("s00_a", 20, 7, tags=["hard_shadow"])
+        return [plain | {"metrics": {**plain["metrics"], **measured(albedo, relit)}, "seconds": {}, "peak_gb": 1.0}]
+
+    single = {"avatarme": line(25.0, 24.0), "classical": line(22.5, 23.0)}
+    rows = claims(single, single | {"fitme": line(26.0, 25.0)}, {}, {"now.mean": (1.0, 0.8), "albedo_psnr.whole": (24.0, 24.5)})
+    met = {what: met == "yes" for what, _, _, met in rows}
+    assert met["avatarme: the same over classical"] and not met["avatarme: the same, hard shadow"]
+    assert met["avatarme: F0"] and not met["avatarme: normals in space"] and not met["avatarme: skin tone (ITA)"]
+    assert met["fitme: relit"] and not met["fitme: relit in four new lights"] and not met["fitme: NoW mean"]
+    assert met["avatarme: three photos, shape"] and not met["avatarme: three photos, albedo"]
+    assert claims({}, {}, {}, {}) == []
 
 
 def test_plots_show_something():

@@ -106,8 +106,10 @@ def test_page_tells_what_was_met_and_what_failed():
 
 def test_likeness_tells_how_far_people_are_apart(tmp_path):
     at = lambda x: [x, 0.0]  # noqa: E731
-    people = [{"name": str(x), "embeddings": {"photo": at(x), "own": at(x + 0.1)}} for x in (0.0, 0.5, 1.5)]
-    text = likeness(people, tmp_path)
+    people = [record(str(x), 0.1) | {"embeddings": {"photo": at(x), "own": at(x + 0.1)}} for x in (0.0, 0.5, 1.5)]
+    worse = [person | {"identity_new_worst": 0.7} for person in people]
+    text = likeness({"avatarme": people, "fitme": worse}, tmp_path)
+    assert "| fitme | 3 | 0.10 | 0.20 | 3 of 3 | 0 of 3 | 0.0 % |" in text
     assert "at 0.50 to 1.50 from each other" in text and "right one in 100% of cases" in text
     assert "(pictures/pairs_portraits.png)" in text and (tmp_path / "pictures" / "pairs_portraits.png").is_file()
 

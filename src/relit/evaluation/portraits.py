@@ -1,6 +1,6 @@
 """One portrait through the complete path, measured: identity, landmarks, time, memory, skin tone and pictures.
 
-    python -m relit.evaluation.portraits PHOTO FOLDER [--size 2048]
+    python -m relit.evaluation.portraits PHOTO FOLDER [--method M] [--size 2048]
 
 writes FOLDER/avatar, the pictures to judge by, and last of all FOLDER/record.json.
 """
@@ -24,7 +24,7 @@ from relit.evaluation.memory import peak_memory_gb
 from relit.evaluation.sheets import row, save
 from relit.export.avatar import load_avatar, write_avatar
 from relit.geometry.camera import cropped, look_at_face
-from relit.methods import fit_photos
+from relit.methods import DEFAULT, fit_photos
 from relit.models.head import load_head_model
 from relit.models.landmarks import detect_faces, detect_landmarks
 from relit.models.regions import region_masks
@@ -42,14 +42,14 @@ LOST = 2.0  # distance given where no face is found in a render: further than an
 SKIN_REGIONS = ("forehead", "cheeks", "chin")
 
 
-def measure(photo_path: Path, folder: Path, size: tuple[int, int]) -> dict:
+def measure(photo_path: Path, folder: Path, size: tuple[int, int], method: str = DEFAULT) -> dict:
     """Everything measured on one photo, ready for JSON; a photo that fails gives its error line instead.
 
     An avatar that already lies in the folder is measured as it is, without fitting again.
     """
     try:
         if not (folder / "fit.json").exists():
-            _fit(photo_path, folder, size)
+            _fit(photo_path, folder, size, method)
         cost = json.loads((folder / "fit.json").read_text())
         head = load_avatar(folder / "avatar")
         observation = observe(load_photo(photo_path))
@@ -70,10 +70,10 @@ def measure(photo_path: Path, folder: Path, size: tuple[int, int]) -> dict:
     }
 
 
-def _fit(photo_path: Path, folder: Path, size: tuple[int, int]) -> None:
+def _fit(photo_path: Path, folder: Path, size: tuple[int, int], method: str) -> None:
     """Leaves the avatar and what it cost in the folder."""
     start = time.perf_counter()
-    result = fit_photos([load_photo(photo_path)], size=size)
+    result = fit_photos([load_photo(photo_path)], method, size)
     seconds = {**result.seconds, "total": time.perf_counter() - start}
     cost = {"size": list(size), "seconds": seconds, "peak_rss_gb": peak_memory_gb()}
     write_avatar(result.head, result.observations, folder / "avatar", result.seconds, force=True)
@@ -186,10 +186,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("photo", type=Path)
     parser.add_argument("folder", type=Path)
+    parser.add_argument("--method", default=DEFAULT)
     parser.add_argument("--size", type=int, default=2048)
     given = parser.parse_args()
     given.folder.mkdir(parents=True, exist_ok=True)
-    record = measure(given.photo, given.folder, (given.size, given.size))
+    record = measure(given.photo, given.folder, (given.size, given.size), given.method)
     partial = given.folder / "record.part"
     partial.write_text(json.dumps(record, indent=1))
     partial.rename(given.folder / "record.json")

@@ -18,19 +18,21 @@ import numpy as np
 from PIL import Image
 
 from relit.errors import AssetMissing, InputError, run_script
+from relit.evaluation import ablations
 from relit.evaluation.contenders import contender
 from relit.evaluation.groups import equal_error_rate, portrait_pairs
 from relit.evaluation.harness import Plan, default_folder, evaluate, items_of
+from relit.evaluation.identity import SAME_PERSON
 from relit.evaluation.plots import histogram
 from relit.evaluation.portraits import LIGHTS, YAWS_DEG, close_look
-from relit.evaluation.report import results_page
+from relit.evaluation.report import results_page, table
 from relit.evaluation.shapes import measure_shapes
 from relit.evaluation.sheets import contact_sheet, row, save, stack
 from relit.evaluation.testset import open_testset
 from relit.evaluation.truth import COUNT
-from relit.evaluation.truth_report import Judged, truth_section
+from relit.evaluation.truth_report import Judged, Sets, truth_section
 from relit.export.avatar import load_avatar
-from relit.methods import METHODS
+from relit.methods import DEFAULT, METHODS
 from relit.observe.observe import observe
 from relit.observe.photo import load_photo
 
@@ -40,13 +42,16 @@ SHEET = ("photo", "own", *(f"front_{light}" for light in LIGHTS), *(f"{LIGHTS[0]
 JUDGED = ("truth", "avatarme", "classical", "eos", "mediapipe", "canonical", "mean")
 COMPARED = ("avatarme", "classical", "yamaguchi", "ganfit", "fitme", "mean")  # on fewer photos
 COMPARED_PHOTOS = 16
+ABLATIONS = ("without_identity", "without_tuning", "without_specular", "without_occlusion", "pca_instead_of_gan")  # of fitme
+ABLATED_PHOTOS = 8
+LIKENED = (DEFAULT, "fitme")  # by the portraits
 VALIDATE = (
     "const v=require('gltf-validator'),fs=require('fs');"
     "v.validateBytes(new Uint8Array(fs.readFileSync(process.argv[1]))).then(r=>console.log(JSON.stringify(r.issues)));"
 )
 
 
-def measure_portraits(photos: list[Path], out: Path, size: int, jobs: int = 1) -> list[dict]:
+def measure_portraits(photos: list[Path], out: Path, size: int, jobs: int = 1, method: str = DEFAULT) -> list[dict]:
     """One record per photo, each measured in a process of its own, so that memory is per photo and a crash is one row."""
     waiting = [photo for photo in photos if not (out / photo.stem / "record.json").exists()]
     running: list[tuple[Path, subprocess.Popen]] = []
@@ -57,7 +62,8 @@ def measure_portraits(photos: list[Path], out: Path, size: int, jobs: int = 1) -
             folder = out / photo.stem
             folder.mkdir(parents=True, exist_ok=True)
             with open(folder / "log.txt", "w") as log:
-                command = [sys.executable, "-m", "relit.evaluation.portraits", str(photo), str(folder), "--size", str(size)]
+                command = [sys.executable, "-m", "relit.evaluation.portraits", str(photo), str(folder)]
+                command += ["--method", method, "--size", str(size)]
                 running.append((photo, subprocess.Popen(command, stdout=log, stderr=log)))
         photo, process = running.pop(0)
         process.wait()
@@ -134,14 +140,20 @@ def write_gallery(records: list[dict], out: Path, docs: Path, columns: int = 5) 
     save(stack(rows), docs / "pictures" / "heads.jpg")
 
 
+def portrait_folder(out: Path, method: str) -> Path:
+    """Where the records of a method's portraits are kept."""
+    return out / ("portraits" if method == DEFAULT else f"portraits_{method}")
+
+
 def portrait_photos(data: Path, only: list[str]) -> list[Path]:
     """The portraits, public-domain ones first; `only` keeps those whose name contains one of its words."""
     found = [path for name in PORTRAIT_FOLDERS for path in sorted((data / "portraits" / name).iterdir())]
     return [path for path in found if not only or any(word in path.stem for word in only)]
 
 
-def likeness(records: list[dict], docs: Path) -> str:
-    """How well renders of the portraits tell persons apart, with its picture."""
+def likeness(by_method: dict[str, list[dict]], docs: Path) -> str:
+    """How well renders of the portraits tell persons apart, with its picture for the first method."""
+    records = next(iter(by_method.values()))
     pairs = portrait_pairs(records)
     rate, threshold = equal_error_rate(pairs)
     series = {"own photo": pairs.same, "photos of others": pairs.different}
@@ -152,8 +164,20 @@ def likeness(records: list[dict], docs: Path) -> str:
         f"Among all the photos, the nearest one to a render is the right one in {rank_one_rate(records):.0%} of cases. "
         f"Between a render and its own photo the mean distance is {pairs.same.mean():.2f}, and {pairs.different.mean():.2f} "
         f"between a render and photos of others; the equal error rate is {100 * rate:.1f} % at {threshold:.2f}.\n\n"
-        f"![{title}](pictures/pairs_portraits.png)\n"
+        f"![{title}](pictures/pairs_portraits.png)\n\n" + _likeness_table(by_method)
     )
+
+
+def _likeness_table(by_method: dict[str, list[dict]]) -> str:
+    rows = []
+    for method, records in by_method.items():
+        own, new = (sum(r[name] for r in records) / len(records) for name in ("identity_own", "identity_new_mean"))
+        alike, always = (sum(r[name] < SAME_PERSON for r in records) for name in ("identity_new_mean", "identity_new_worst"))
+        rate, _ = equal_error_rate(portrait_pairs(records))
+        count = len(records)
+        rows.append([method, count, own, new, f"{alike} of {count}", f"{always} of {count}", f"{100 * rate:.1f} %"])
+    head = ["method", "portraits", "own", "new", "new < 0.6", "all six renders < 0.6", "equal error rate"]
+    return table(head, rows)
 
 
 def _apart(records: list[dict]) -> str:
@@ -214,8 +238,11 @@ def main() -> None:
     given = parser.parse_args()
 
     photos = portrait_photos(given.data, given.only)
-    records = measure_portraits(photos, given.out / "portraits", given.size, given.jobs)
-    good = [record for record in records if "failure" not in record]
+    records, *others = (
+        measure_portraits(photos, portrait_folder(given.out, method), given.size, given.jobs, method) for method in LIKENED
+    )
+    solved = lambda found: [record for record in found if "failure" not in record]  # noqa: E731
+    good = solved(records)
     step = lambda done, total: print(f"known shape {done}/{total}", file=sys.stderr, flush=True)  # noqa: E731
     shapes = measure_shapes(given.data, given.out / "ict", given.shapes, given.jobs, step) if given.shapes else []
     glbs = [given.out / "portraits" / record["name"] / "avatar" / "head.glb" for record in good]
@@ -225,17 +252,22 @@ def main() -> None:
         write_gallery(good, given.out, given.docs)
         write_close_looks(photos, good, given.out, given.docs)
     costs = {name: _bench(name, given.out) for name in ("fit", "render")}
-    page = results_page(records, shapes, issues, costs, likeness(good, given.docs) if good else "")
+    by_method = {method: solved(found) for method, found in zip(LIKENED, (records, *others), strict=True) if solved(found)}
+    page = results_page(records, shapes, issues, costs, likeness(by_method, given.docs) if good else "")
     with_maps = [method for method in given.judge if method in METHODS]
     fewer = min(given.limit or COMPARED_PHOTOS, COMPARED_PHOTOS)
-    parts = (
-        ("independent", list(given.judge), given.limit, 1),
-        ("independent", with_maps, given.limit, 3),
-        ("independent", list(COMPARED), fewer, 1),
-        ("texture_swap", list(given.judge), given.limit, 1),
+    ablated = ["fitme", *(f"{ablations.__name__}:{name}" for name in ABLATIONS)]
+    measure = lambda name, methods, limit=given.limit, photos=1: judged(  # noqa: E731
+        name, methods, given.out, limit, given.jobs, photos
     )
-    sets = [judged(name, methods, given.out, limit, given.jobs, photos) for name, methods, limit, photos in parts]
-    page = "\n".join([page, *truth_section(*sets, given.docs)])
+    sets = Sets(
+        independent=measure("independent", list(given.judge)),
+        three=measure("independent", with_maps, photos=3),
+        every=measure("independent", list(COMPARED), fewer),
+        ablated=measure("independent", ablated, min(fewer, ABLATED_PHOTOS)),
+        swap=measure("texture_swap", list(given.judge)),
+    )
+    page = "\n".join([page, *truth_section(sets, given.docs)])
     given.docs.mkdir(parents=True, exist_ok=True)
     (given.docs / "results.md").write_text(page, encoding="utf-8")
     print(given.docs / "results.md")

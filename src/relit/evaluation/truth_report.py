@@ -6,6 +6,7 @@ from statistics import mean, median
 
 import numpy as np
 
+from relit.evaluation.claims import LEARNED, claims
 from relit.evaluation.evidence import read_evidence
 from relit.evaluation.groups import circumstances, equal_error_rate, pairs_of
 from relit.evaluation.plots import bars, histogram, on_mean_head
@@ -28,6 +29,8 @@ FIGURES = {
     "specular_ssim.whole": "F0 SSIM",
     "roughness_psnr.whole": "roughness PSNR",
     "roughness_ssim.whole": "roughness SSIM",
+    "diffuse_normal_psnr.whole": "diffuse normals PSNR",
+    "specular_normal_psnr.whole": "specular normals PSNR",
     "diffuse_normal_angle.whole": "diffuse normals, tangent space",
     "specular_normal_angle.whole": "specular normals, tangent space",
     "specular_normal_ssim.whole": "specular normals SSIM",
@@ -57,11 +60,12 @@ SWAP = {
     "target": "soft-light photo, source's maps (target)",
     "own": "soft-light photo, own maps",
 }
-# What three photos of a person are to do better than one.
+# What methods are compared in, and what three photos of a person are to do better than one.
 OF_EACH = (
-    "albedo_psnr.visible", "albedo_psnr.unseen", "albedo_psnr_gain.whole", "specular_psnr.whole", "specular_normal_angle.whole",
-    "surface_normal_angle.whole", "ita_error.absolute", "relit_psnr.mean", "identity_dlib.own", "identity_dlib.new_light",
-    "identity_dlib.yaw_left", "identity_dlib.yaw_right", "now.median", "now.mean",
+    "albedo_psnr.whole", "albedo_psnr.visible", "albedo_psnr.unseen", "albedo_psnr_gain.whole", "specular_psnr.whole",
+    "diffuse_normal_psnr.whole", "specular_normal_psnr.whole", "surface_normal_angle.whole", "ita_error.absolute",
+    "relit_psnr.mean", "identity_dlib.own", "identity_dlib.new_light", "identity_dlib.yaw_left", "identity_dlib.yaw_right",
+    "now.median", "now.mean",
 )  # fmt: skip
 OF_THREE = ("now.median", "now.mean", "albedo_psnr.whole", "ita_error.absolute", "relit_psnr.mean", "identity_dlib.new_light")
 
@@ -76,15 +80,20 @@ class Judged:
     absent: tuple[str, ...] = ()  # methods that could not be run, and why
 
 
-def truth_section(
-    independent: Judged | None, three: Judged | None, every: Judged | None, swap: Judged | None, docs: Path
-) -> list[str]:
-    """The section's paragraphs; its pictures go to docs/pictures.
+@dataclass(frozen=True)
+class Sets:
+    """What was measured on the sets with known truth; None where a set is not here."""
 
-    Args:
-        three: on the same set, three photos of a person at once.
-        every: on the same set, all methods of relit on fewer photos.
-    """
+    independent: Judged | None  # one photo at a time
+    three: Judged | None = None  # of the same people, three photos at once
+    every: Judged | None = None  # all methods of relit on fewer photos
+    ablated: Judged | None = None  # one method with a part left out, on fewer still
+    swap: Judged | None = None
+
+
+def truth_section(sets: Sets, docs: Path) -> list[str]:
+    """The section's paragraphs; its pictures go to docs/pictures."""
+    independent = sets.independent
     parts = ["## On the path-traced set\n"]
     if independent is None:
         return [*parts, "The set `testsets/independent` is not here, so nothing was measured on it.\n"]
@@ -100,12 +109,13 @@ def truth_section(
         "*mean* knows nothing of the person: mean head and mean skin, placed by landmarks. *canonical* is MediaPipe's "
         "canonical face, *mediapipe* its landmarks with their depth, *eos* the fitting library eos with relit's head model "
         "and its own settings. The last three give a shape only.\n",
+        *_claims(sets),
         _methods_table(summarise(together)),
         *(f"Absent: {why}.\n" for why in independent.absent),
         *_unfinished(independent),
     ]
     parts += _circumstances(independent.records) + _verification(independent, docs) + _tones(summary, docs)
-    parts += every_method(every) + three_photos(independent, three) + _swap(swap)
+    parts += every_method(sets.every) + ablations(sets.ablated) + three_photos(independent, sets.three) + _swap(sets.swap)
     parts += _pictures(independent, docs) + _costs(independent.records)
     parts += [
         "Read with care: the subjects come from relit's own generator, whose tone and detail models the methods share in part; "
@@ -113,6 +123,13 @@ def truth_section(
         "cannot. SFace is read by relit's fitting, so its rows flatter relit's methods; dlib is held out.\n"
     ]
     return parts
+
+
+def _claims(sets: Sets) -> list[str]:
+    shared = lambda judged: in_common(judged.records) if judged and judged.records else {}  # noqa: E731
+    _, three = three_means(sets.independent, sets.three).get(LEARNED, (0, {}))
+    rows = claims(shared(sets.independent), shared(sets.every), shared(sets.swap), three)
+    return [table(["set out to reach", "bar", "measured", "met"], rows)] if rows else []
 
 
 def _unfinished(judged: Judged) -> list[str]:
@@ -214,10 +231,29 @@ def _tones(summary: dict[str, dict], docs: Path) -> list[str]:
 
 def every_method(judged: Judged | None) -> list[str]:
     """A paragraph and a table: all methods over the photos that all of them solved."""
+    count, compared = _compared(judged)
+    return [
+        f"**Every method** over {count} photos, the first of the order in which `relit evaluate` goes through the set: two of "
+        "the methods are too slow for all of them.\n",
+        compared,
+    ] if count else []  # fmt: skip
+
+
+def ablations(judged: Judged | None) -> list[str]:
+    """A paragraph and a table: a method with parts left out."""
+    count, compared = _compared(judged)
+    return [
+        f"**With a part left out**, over the first {count} of these photos (`relit.evaluation.ablations` says which part):\n",
+        compared,
+    ] if count else []  # fmt: skip
+
+
+def _compared(judged: Judged | None) -> tuple[int, str]:
+    """How many photos all methods solved, and the table over these."""
     together = in_common(judged.records) if judged and judged.records else {}
     count = len(next(iter(together.values()), ()))
     if not count:
-        return []
+        return 0, ""
     summary = summarise(together)
     figures = {name: [summary[m]["figures"].get(name) for m in summary] for name in OF_EACH}
     rows = [
@@ -225,35 +261,38 @@ def every_method(judged: Judged | None) -> list[str]:
         for name, cells in figures.items()
         if any(cells)
     ]
-    return [
-        f"**Every method** over {count} photos, the first of the order in which `relit evaluate` goes through the set: two of "
-        "the methods are too slow for all of them.\n",
-        table(["figure", "unit", *summary], rows),
-    ]
+    return count, table(["figure", "unit", *(name.rpartition(".")[2].replace("_", " ") for name in summary)], rows)
 
 
 def three_photos(single: Judged, three: Judged | None) -> list[str]:
     """A paragraph and a table: three photos of a person at once beside each of them alone, over the same people."""
-    rows = []
-    for method, groups in (three.records if three else {}).items():
-        together = {record["subject"]: flat(record) for record in groups if "failure" not in record}
-        alone: dict[str, list[dict]] = {}
-        for record in single.records.get(method, ()):
-            if record["subject"] in together and "failure" not in record:
-                alone.setdefault(record["subject"], []).append(flat(record))
-        shared = sorted(alone)
-        for name in OF_THREE if shared else ():
-            if any(together[subject].get(name) is None for subject in shared):
-                continue
-            one = mean([mean([photo[name] for photo in alone[subject]]) for subject in shared])
-            all_three = mean([together[subject][name] for subject in shared])
-            rows.append([method, len(shared), FIGURES[name], unit_of(name), _digits(one), _digits(all_three)])
+    rows = [
+        [method, people, FIGURES[name], unit_of(name), _digits(one), _digits(all_three)]
+        for method, (people, found) in three_means(single, three).items()
+        for name, (one, all_three) in found.items()
+    ]
     if not rows:
         return []
     return [
         f"**Three photos at once** beside each of them alone, mean over the same people, of {three.total} with three photos:\n",
         table(["method", "people", "figure", "unit", "one photo", "three photos"], rows),
     ]
+
+
+def three_means(single: Judged, three: Judged | None) -> dict[str, tuple[int, dict[str, tuple[float, float]]]]:
+    """By method: how many people, and by figure the means with one photo and with three."""
+    result = {}
+    for method, groups in (three.records if three else {}).items():
+        together = {record["subject"]: flat(record) for record in groups if "failure" not in record}
+        alone: dict[str, list[dict]] = {}
+        for record in single.records.get(method, ()):
+            if record["subject"] in together and "failure" not in record:
+                alone.setdefault(record["subject"], []).append(flat(record))
+        known = [name for name in OF_THREE if all(together[subject].get(name) is not None for subject in alone)]
+        if alone and known:
+            one = {name: mean(mean(photo[name] for photo in photos) for photos in alone.values()) for name in known}
+            result[method] = len(alone), {name: (one[name], mean(together[s][name] for s in alone)) for name in known}
+    return result
 
 
 def _swap(judged: Judged | None) -> list[str]:
