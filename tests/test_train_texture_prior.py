@@ -16,7 +16,7 @@ from relit.train.adversarial import (
     telling_loss,
 )
 from relit.train.linear import fit_linear, fit_mirrored, statistics_of
-from relit.train.loop import Schedule, load_parts, train
+from relit.train.loop import Schedule, load_shards, train
 from relit.train.prior_maps import PER_FILE, PriorMaps, mirrored, record_of, record_type, tone_bin
 from relit.train.texture_prior import Config, Players, losses_of, reconstruction_db, save_prior
 from test_models_texture_prior import small_prior, small_shape
@@ -156,7 +156,7 @@ def test_an_interruption_changes_no_byte_and_what_is_saved_can_be_loaded(tmp_pat
     for first, second in zip(whole.parameters(), resumed.parameters(), strict=True):
         assert torch.equal(first, second)
     save_prior(resumed.prior, tmp_path)
-    again = prior_from(load_parts(tmp_path / "prior"), "fitme")
+    again = prior_from(load_shards(tmp_path / "prior"), "fitme")
     assert torch.allclose(again.centre, resumed.prior.centre, atol=1e-3)
 
 

@@ -123,10 +123,10 @@ def _keep(network: nn.Module, mean: nn.Module, optimiser: torch.optim.Optimizer,
     for index, state in optimiser.state_dict()["state"].items():
         tensors |= {f"optimiser.{index}.{name}": torch.as_tensor(value) for name, value in state.items()}
     tensors["step"] = torch.tensor(step)
-    save_parts(tensors, folder / "checkpoint")
+    save_shards(tensors, folder / "checkpoint")
 
 
-def save_parts(tensors: dict[str, Tensor], stem: Path) -> None:
+def save_shards(tensors: dict[str, Tensor], stem: Path) -> None:
     """Writes tensors to `stem`-0.safetensors, -1 and so on, none larger than LARGEST_FILE."""
     parts: list[dict[str, Tensor]] = [{}]
     for name, value in tensors.items():
@@ -139,14 +139,14 @@ def save_parts(tensors: dict[str, Tensor], stem: Path) -> None:
         partial.replace(partial.with_suffix(".safetensors"))
 
 
-def load_parts(stem: Path) -> dict[str, Tensor]:
-    """The tensors of `save_parts`; none where there are no files."""
+def load_shards(stem: Path) -> dict[str, Tensor]:
+    """The tensors of `save_shards`; none where there are no files."""
     paths = sorted(stem.parent.glob(f"{stem.name}-*.safetensors"))
     return {name: value for path in paths for name, value in load_file(path).items()}
 
 
 def _restore(network: nn.Module, mean: nn.Module, optimiser: torch.optim.Optimizer, folder: Path) -> int:
-    tensors = load_parts(folder / "checkpoint")
+    tensors = load_shards(folder / "checkpoint")
     if not tensors:
         return 0
     of = lambda prefix: {n.removeprefix(prefix): v for n, v in tensors.items() if n.startswith(prefix)}  # noqa: E731

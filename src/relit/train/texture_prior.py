@@ -26,7 +26,7 @@ from relit.train.adversarial import (
     telling_loss,
 )
 from relit.train.linear import known_latents, statistics_of
-from relit.train.loop import Schedule, device_of, load_parts, save_parts, train
+from relit.train.loop import Schedule, device_of, load_shards, save_shards, train
 from relit.train.prior_maps import PriorMaps, face_weight
 
 
@@ -195,9 +195,9 @@ def new_players(maps: PriorMaps, kind: str, config: Config, run: Path) -> Player
         SystemExit: the maps are of another size than the configuration's textures.
     """
     run.mkdir(parents=True, exist_ok=True)
-    if not load_parts(run / "statistics"):
-        save_parts(vars(statistics_of(maps, config.latent)), run / "statistics")
-    statistics = Statistics(**load_parts(run / "statistics"))
+    if not load_shards(run / "statistics"):
+        save_shards(vars(statistics_of(maps, config.latent)), run / "statistics")
+    statistics = Statistics(**load_shards(run / "statistics"))
     shape = config.shape(kind, len(statistics.modes))
     if shape.size[0] != maps.rows:
         raise SystemExit(f"this configuration needs maps of {shape.size[0]} rows, these have {maps.rows}; make others")
@@ -209,7 +209,7 @@ def save_prior(prior: TexturePrior, folder: Path) -> None:
     z = torch.randn(4096, prior.shape.latent, generator=torch.Generator().manual_seed(0)).to(prior.centre)
     with torch.no_grad():
         prior.centre.copy_(prior.mapping(z).mean(0))
-    save_parts({name: value.half() for name, value in prior.state_dict().items()}, folder / "prior")
+    save_shards({name: value.half() for name, value in prior.state_dict().items()}, folder / "prior")
 
 
 if __name__ == "__main__":
