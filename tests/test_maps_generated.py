@@ -3,13 +3,26 @@
 import numpy as np
 import torch
 
-from relit.maps.generated import LAYOUT, Generated, coded_light, coded_reflectance, in_box, in_layout, tone_of_generated
+from relit.maps.generated import (
+    DARKER,
+    LAYOUT,
+    Generated,
+    beside_covers,
+    bounded,
+    coded_light,
+    coded_reflectance,
+    in_box,
+    in_layout,
+    of_even_hue,
+    tone_of_generated,
+)
 from relit.maps.knowledge import FITTED_LIGHT
 from relit.maps.learned import LearnedLight, Told
 from relit.maps.maps import build_maps
 from relit.maps.mesostructure import normals_from_height
 from relit.maps.pyramid import at_size
 from relit.maps.relief import height_of_normals
+from relit.maps.unwrap import Unwrapped
 from relit.models.regions import region_masks
 from relit.models.skin import load_skin_model, skin_albedo
 from relit.models.texture_prior import F0_SPAN
@@ -47,8 +60,10 @@ def test_the_photo_decides_where_it_is_trusted_and_the_generator_elsewhere():
     hidden, shown = face & inner & (maps.confidence < 0.01), maps.confidence > 0.9
     assert torch.allclose(maps.diffuse_albedo[hidden].median(0).values, green[0, 0], atol=0.05)
     brown = maps.diffuse_albedo[shown].median(0).values
-    assert brown[0] > brown[1]  # the photo's own hue
-    assert (maps.specular_albedo[face & inner].median() - 0.05).abs() < 0.005
+    hue = lambda colour: (colour[0] / colour[1]).log()  # noqa: E731
+    assert (hue(brown) - hue(green[0, 0])).abs() < 0.1  # the generator's hue, the photo's own brightness
+    assert (brown.mean() / green.mean()).log().abs() > 0.1
+    assert ((maps.specular_albedo[face & inner].median() - 0.5 * (0.05 + 0.028)).abs() < 0.004).all()
     plain = build_maps(model, (seen,), (fit,), (256, 256))
     assert (plain.specular_albedo[face].median() - 0.028).abs() < 0.005
 
@@ -75,3 +90,49 @@ def test_codes_that_an_inversion_starts_from_are_those_of_the_maps_and_of_the_ph
     linear = (lit.permute(1, 2, 0)[trust > 0.9].median(0).values) ** 2.2
     assert ((linear / shown).log().abs() < 0.4).all()
     assert LearnedLight.of((Told(torch.zeros(256, 256, 3), torch.ones(3)),)).tone.mean() > 0.5
+
+
+def test_hairs_over_the_skin_are_outliers_and_moles_and_lips_are_not():
+    generator = torch.Generator().manual_seed(0)
+    grain = 0.05 * torch.randn(64, 64, 1, generator=generator)
+    tone, blue = torch.tensor([-0.1, -0.2, -0.3]), torch.tensor([-1.0, -1.0, 2.0])
+    ratio = (grain + tone + 0.002 * torch.randn(64, 64, 3, generator=generator)).clone()
+    ratio[10, :32] += 0.8  # a hair
+    ratio[40:42, 10:12] -= 0.3  # a mole
+    ratio[20, 20] += 0.3 * blue
+    plain, trust = torch.ones(64, 64), torch.ones(64, 64)
+    plain[50:] = 0
+    ratio[50:] += 0.8
+    found = bounded(ratio, trust, plain)
+    level, light = tone.mean(), found.mean(-1)
+    assert (light[10, :32] - level).max() < 0.15
+    assert (light[40:42, 10:12] - level).max() < -0.15 and DARKER > 4
+    assert torch.allclose(light[50:], ratio[50:].mean(-1), atol=0.01)
+    usual = (ratio.mean(-1) - level).abs() < 0.05
+    assert (light - ratio.mean(-1))[usual].abs().max() < 0.02
+    assert ((found - light[..., None])[20, 20]).abs().max() < 0.03
+    assert (found - light[..., None])[:50].median(0).values.median(0).values.abs().max() < 1e-2  # the generator's hue
+
+
+def test_photos_are_doubted_beside_what_covers_the_skin_only():
+    one = torch.ones(200, 200)
+    seen = Unwrapped(one[..., None], one[..., None], one[..., None], one.clone(), one, one.clone())
+    seen.confidence[:, :50] = 0  # hair
+    seen.visible[:, 150:], seen.confidence[:, 150:] = 0, 0  # the far side
+    near = beside_covers(seen, one)
+    assert near[100, 40] == 1 and near[100, 51] > 0.7 and near[100, 62] < 0.01 and near[100, 148] < 0.01
+    assert beside_covers(seen, torch.zeros(200, 200)).max() == 0
+
+
+def test_a_patch_of_hue_on_one_side_is_light_and_one_on_both_is_skin():
+    log, hue = torch.full((256, 256, 3), -1.0), torch.tensor([0.2, 0.0, -0.2])
+    skin = torch.ones(256, 256)
+    both, left = log.clone(), log.clone()
+    both[80:140, 40:90] += hue
+    both[80:140, 166:216] += hue
+    left[80:140, 40:90] += hue
+    assert torch.allclose(of_even_hue(both, skin), both, atol=0.02)
+    evened = of_even_hue(left, skin)
+    assert (evened[110, 65] - log[110, 65]).abs().max() < 0.05 and torch.allclose(evened[110, 190], log[110, 190], atol=0.02)
+    assert torch.allclose(evened.mean(-1), log.mean(-1), atol=1e-4)
+    assert torch.equal(of_even_hue(left, torch.zeros(256, 256)), left)

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from relit.maps.infer import CAVITY_MM, CAVITY_TAKES, SKIN_F0, TAKEN, infer_surface
+from relit.maps.infer import CAVITY_MM, CAVITY_TAKES, SECOND, SKIN_F0, TAKEN, Known, infer_surface
 from relit.maps.mesostructure import creases_mm, face_texel_mm, normals_from_height, texel_mm
 from relit.models.regions import region_masks
 
@@ -49,9 +49,19 @@ def test_regions_are_ordered_by_gloss(flat):
 def test_cavities_take_from_a_specular_albedo_that_is_known(flat):
     albedo, _ = flat
     one = torch.ones(SIZE, SIZE)
-    surface = infer_surface(albedo, one, known=(0.02 * one, torch.zeros_like(one), one))
+    surface = infer_surface(albedo, one, known=Known(0.02 * one, torch.zeros_like(one), one))
     cavity = (-surface.displacement_mm / CAVITY_MM).clamp(0, 1)
     assert torch.allclose(surface.specular_albedo, 0.02 * (1 - CAVITY_TAKES * cavity), atol=1e-6)
+
+
+def test_a_specular_albedo_that_holds_its_cavities_is_averaged_with_the_rule_and_loses_nothing_more(flat):
+    albedo, by_rule = flat
+    one = torch.ones(SIZE, SIZE)
+    known = Known(0.02 * one, torch.zeros_like(one), 0.5 * one, whole=True)
+    surface = infer_surface(albedo, one, known=known)
+    share = 0.5 * SECOND
+    expected = (1 - share) * by_rule.specular_albedo + share * 0.02
+    assert torch.allclose(surface.specular_albedo, expected, atol=1e-6)
 
 
 def test_eyes_and_teeth_are_smooth(flat):

@@ -103,15 +103,15 @@ def of_skin_hue(ratio: Tensor, confidence: Tensor, hued: Tensor) -> Tensor:
     hue = ratio - light - middle
     widened = 1 + WIDER_HUE * (1 - hued)
     red, yellow = (
-        _bent(hue[..., i] - hue[..., i + 1], low * widened, high * widened)
+        bent(hue[..., i] - hue[..., i + 1], low * widened, high * widened)
         for i, (low, high) in enumerate((REDDER, YELLOWER))
     )
     hue = torch.stack([2 * red + yellow, yellow - red, -red - 2 * yellow], -1) / 3
     return light.clamp(*LIGHTNESS) + middle + hue
 
 
-def _bent(x: Tensor, low: Tensor, high: Tensor) -> Tensor:
-    """x near 0, bending smoothly towards its bounds, low < 0 < high."""
+def bent(x: Tensor, low: Tensor, high: Tensor) -> Tensor:
+    """x where it is near 0, bending smoothly towards its bounds, low < 0 < high."""
     bound = torch.where(x < 0, -low, high)
     return bound * torch.tanh(x / bound)
 

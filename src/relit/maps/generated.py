@@ -17,10 +17,10 @@ from torch.nn.functional import pad
 
 from relit.appearance.colour import linear_from_srgb, srgb_from_linear
 from relit.maps.complete import complete
-from relit.maps.delight import Kept, regions_of
+from relit.maps.delight import BROAD, Kept, Regions, bent, regions_of
 from relit.maps.knowledge import Completed, KnownSurface
 from relit.maps.learned import LearnedLight, read_texture
-from relit.maps.pyramid import at_size
+from relit.maps.pyramid import at_size, blur, weighted_blur
 from relit.maps.relief import height_of_normals
 from relit.maps.unwrap import Unwrapped, texels, unwrap, view_of
 from relit.models.delighting import SIZE, load_delighting
@@ -34,6 +34,11 @@ from relit.types import FaceFit, Observation, ReflectanceMaps
 LAYOUT = 768  # texels along an edge: their box has the rows of the priors' textures
 RIM = 0.03  # of the layout, over which a texture fades out at the border of the box
 UNSEEN = 0.15  # trust in a completed texel against a seen one
+BESIDE = 0.015  # of the layout: how near to hair and other covers a photo's detail is doubted
+# Bounds of the photo's detail on plain skin, in its own robust standard deviations. Moles and wrinkles are far darker than the
+# skin around them; what is far brighter is hair, gloss, or the rim of either.
+BRIGHTER, DARKER, HUED, LEAST_DETAIL = 2.0, 8.0, 3.0, 0.005
+FACING, COVER_GAIN = 0.3, 2.5  # visibility from which a cover is seen as one; a texel at the edge of a wide one is not trusted
 
 
 @dataclass(frozen=True)
@@ -46,11 +51,17 @@ class Generated(LearnedLight):
     # on plain skin what is broad is the generator's, which knows the person, and what is left over is light
     kept: ClassVar[tuple[Kept, Kept]] = Kept(0.0, 0.0, 0.0), Kept(0.0, 0.0, 0.0)
 
+    def ratio(self, index: int, seen: Unwrapped, fit: FaceFit, base: Tensor, regions: Regions) -> tuple[Tensor, Tensor]:
+        ratio, trust = super().ratio(index, seen, fit, base, regions)
+        trust = trust * (1 - regions.plain * beside_covers(seen, regions.plain))
+        return bounded(ratio, trust, regions.plain), trust
+
     def typical(self, statistical: Tensor) -> Tensor:
         size = statistical.shape[:2]
         share = _share(size)[..., None]
-        log = statistical.clamp_min(5e-3).log()
-        return (log + share * (in_layout(self.albedo, size).clamp_min(5e-3).log() - log)).exp()
+        log, generated = statistical.clamp_min(5e-3).log(), in_layout(self.albedo, size).clamp_min(5e-3).log()
+        generated = of_even_hue(generated, share[..., 0] * regions_of(region_masks(*size)).hued)
+        return (log + share * (generated - log)).exp()
 
     def completed(self, base: Tensor) -> Completed:
         size = base.shape[:2]
@@ -60,8 +71,52 @@ class Generated(LearnedLight):
             normal = in_layout(self.normal, (LAYOUT, LAYOUT))
             height = torch.from_numpy(height_of_normals(normal / normal.norm(dim=2, keepdim=True)))[..., None]
             specular = in_layout(self.specular[..., None], size)[..., 0]
-            surface = KnownSurface(specular, torch.zeros(size), at_size(height, size)[..., 0])
+            surface = KnownSurface(specular, torch.zeros(size), at_size(height, size)[..., 0], whole=True)
         return Completed(torch.zeros_like(base), share, surface)
+
+
+def beside_covers(seen: Unwrapped, plain: Float[Tensor, "H W"]) -> Float[Tensor, "H W"]:
+    """[0, 1] how near a texel is to plain skin that the camera sees but something covers."""
+    covered = (seen.visible > FACING) & (plain > 0.5) & (seen.confidence < 0.5 * seen.visible)
+    near = blur(covered.float().numpy(), BESIDE * covered.shape[1])
+    return torch.from_numpy(near).mul(COVER_GAIN).clamp(0, 1)
+
+
+def of_even_hue(log_albedo: Float[Tensor, "H W 3"], skin: Float[Tensor, "H W"]) -> Float[Tensor, "H W 3"]:
+    """The log albedo whose broad deviation in hue is, on either side of the face, that of the side where it is less.
+
+    Skin is about symmetric, coloured light seldom is.
+
+    Args:
+        skin: [0, 1] where that is expected.
+    """
+    if not (skin > 0.5).any():
+        return log_albedo
+    hue = log_albedo - log_albedo.mean(-1, keepdim=True)
+    broad = torch.from_numpy(weighted_blur(hue.numpy(), skin.numpy(), BROAD * skin.shape[1]))
+    broad = broad - broad[skin > 0.5][::7].median(0).values
+    other = broad.flip(1)
+    less = torch.where(broad.abs() < other.abs(), broad, other) * (broad * other > 0)
+    return log_albedo + skin[..., None] * (less - broad)
+
+
+def bounded(ratio: Float[Tensor, "H W 3"], trust: Float[Tensor, "H W"], plain: Float[Tensor, "H W"]) -> Float[Tensor, "H W 3"]:
+    """The log ratio without outliers on plain skin, in brightness and in hue, and without its typical hue there."""
+    sure = (trust > 0.5) & (plain > 0.5)
+    if not sure.any():
+        return ratio
+    middle = ratio[sure][::7].median(0).values
+    level = middle.mean()
+    apart = ratio - middle
+    light = apart.mean(-1, keepdim=True)
+    calm = _bounded_by(light, sure, DARKER, BRIGHTER) + _bounded_by(apart - light, sure, HUED, HUED)
+    return level + apart + plain[..., None] * (calm - apart)
+
+
+def _bounded_by(values: Float[Tensor, "H W C"], sure: Tensor, below: float, above: float) -> Tensor:
+    """The values within so many of their robust standard deviations on either side of 0."""
+    deviation = (1.48 * values[sure][::7].abs().median(0).values).clamp_min(LEAST_DETAIL)
+    return bent(values, -below * deviation, above * deviation)
 
 
 @lru_cache(maxsize=2)

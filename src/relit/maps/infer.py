@@ -23,6 +23,9 @@ CAVITY_MM, CAVITY_TAKES = 0.05, 0.35  # depth of a full cavity, and what it take
 # What pores and lines take from F0 on average, of which an albedo shows few. On synthetic subjects it is within 0.02 of this
 # in all regions of the face.
 TAKEN = 0.16
+# Beside a whole surface from elsewhere: its share in the specular albedo, as both err apart, and what is left of the creases
+# by rule, of which it holds some itself.
+SECOND, CREASES = 0.5, 0.6
 _COARSE = 256
 # Per region: factor on F0, perceptual roughness, depth factors of pores, of the isotropic net, of lines across.
 _REGIONS = {
@@ -46,6 +49,17 @@ _REGIONS = {
 _PLAIN = (1.0, 0.50, 0.55, 0.75, 0.0)  # skin outside every region
 
 
+class Known(NamedTuple):
+    """What is known from elsewhere, each of the size of the albedo."""
+
+    specular: Tensor  # (H, W) F0
+    relief_mm: Tensor  # (H, W) added to what is read from the albedo
+    share: Tensor  # (H, W) in [0, 1], how far they count
+    # Whether it is a whole surface with creases, cavities and what these take from its specular albedo. If not, its specular
+    # albedo is that between cavities.
+    whole: bool = False
+
+
 class Surface(NamedTuple):
     """What `infer_surface` gives back; see relit.types.ReflectanceMaps."""
 
@@ -61,7 +75,7 @@ def infer_surface(
     confidence: Tensor,
     seed: int = 0,
     size: tuple[int, int] | None = None,
-    known: tuple[Tensor, Tensor, Tensor] | None = None,
+    known: Known | None = None,
     factor: Tensor | None = None,
 ) -> Surface:
     """Specular albedo, roughness, normals and displacement that go with a diffuse albedo map.
@@ -71,8 +85,7 @@ def infer_surface(
         confidence: (H, W) in [0, 1], how far a photo decided each texel: only there is detail read as relief.
         seed: of the synthesised pores.
         size: rows and columns of the result; those of the albedo if None. Larger maps hold finer pores.
-        known: specular albedo between cavities, and relief in millimetres, that are known from elsewhere, and their weight
-            in [0, 1], each of the size of the albedo. The relief is added to the one that is read from the albedo.
+        known: specular albedo and relief.
         factor: (H, W) on the specular albedo of each region, of the size of the albedo.
 
     Returns:
@@ -97,9 +110,12 @@ def infer_surface(
     if factor is not None:
         gloss *= factor.numpy()
     if known is not None:
-        specular, relief, weight = (plane.numpy() for plane in known)
-        creases += weight * relief
-        gloss = gloss + weight * (specular / SKIN_F0 - gloss)
+        specular, relief, share = (plane.numpy() for plane in known[:3])
+        if known.whole:
+            creases *= 1 - (1 - CREASES) * share
+        else:
+            gloss = gloss + share * (specular / SKIN_F0 - gloss)
+        creases += share * relief
     if size is not None and size != (height, width):
         height, width = size
         creases = cv2.resize(creases, (width, height), interpolation=cv2.INTER_CUBIC)
@@ -115,10 +131,12 @@ def infer_surface(
     surface = surface_of(displacement, gloss, enlarge(rough, height, width), uneven * skin)
     cavity = _cavity(displacement)
     around = cv2.resize(cavity, (_COARSE, _COARSE), interpolation=cv2.INTER_AREA)
-    if known is not None:
-        around *= 1 - cv2.resize(known[2].numpy(), (_COARSE, _COARSE), interpolation=cv2.INTER_AREA)
+    if known is not None and not known.whole:
+        around *= 1 - cv2.resize(share, (_COARSE, _COARSE), interpolation=cv2.INTER_AREA)
     around = enlarge(around, height, width)
     f0 = SKIN_F0 * gloss * (1 - CAVITY_TAKES * (cavity - around))
+    if known is not None and known.whole:
+        f0 += SECOND * enlarge(share, height, width) * (enlarge(specular, height, width) - f0)
     return surface._replace(specular_albedo=torch.from_numpy(f0.clip(0, 0.08)))
 
 

@@ -18,6 +18,7 @@ class KnownSurface(NamedTuple):
     specular: Tensor  # F0
     mid_mm: Tensor  # relief in two bands; the expression of a photo may have made the middle one
     high_mm: Tensor
+    whole: bool = False  # see `relit.maps.infer.Known`
 
 
 class Completed(NamedTuple):

@@ -11,7 +11,7 @@ from relit.maps.bare_skin import SIDE, find_bare_skin
 from relit.maps.complete import complete
 from relit.maps.delight import regions_of
 from relit.maps.folds import fold_darkening
-from relit.maps.infer import infer_surface
+from relit.maps.infer import Known, infer_surface
 from relit.maps.knowledge import FITTED_LIGHT, Knowledge
 from relit.maps.mesostructure import PIT_MM, PIT_SHADE
 from relit.maps.pyramid import at_size
@@ -92,7 +92,8 @@ def build_maps(
     # wrinkles go on as relief; the folds of an expression go with it
     known = None
     if found and found.surface:
-        known = found.surface.specular, found.surface.mid_mm * (1 - moved) + found.surface.high_mm, found.share
+        relief_mm = found.surface.mid_mm * (1 - moved) + found.surface.high_mm
+        known = Known(found.surface.specular, relief_mm, found.share, found.surface.whole)
     bare = albedo * (-folds_taken * (1 - moved)).exp()[..., None]
     surface = infer_surface(bare, confidence, seed, whole, known, knowledge.specular_factor(bare, confidence))
     step(len(fits) + 2, total)
