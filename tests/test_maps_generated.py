@@ -7,7 +7,7 @@ from relit.maps.generated import (
     DARKER,
     LAYOUT,
     Generated,
-    beside_covers,
+    beside_hair,
     bounded,
     coded_light,
     coded_reflectance,
@@ -114,14 +114,17 @@ def test_hairs_over_the_skin_are_outliers_and_moles_and_lips_are_not():
     assert (found - light[..., None])[:50].median(0).values.median(0).values.abs().max() < 1e-2  # the generator's hue
 
 
-def test_photos_are_doubted_beside_what_covers_the_skin_only():
+def test_photos_are_doubted_beside_hair_and_nothing_else():
     one = torch.ones(200, 200)
     seen = Unwrapped(one[..., None], one[..., None], one[..., None], one.clone(), one, one.clone())
     seen.confidence[:, :50] = 0  # hair
     seen.visible[:, 150:], seen.confidence[:, 150:] = 0, 0  # the far side
-    near = beside_covers(seen, one)
-    assert near[100, 40] == 1 and near[100, 51] > 0.7 and near[100, 62] < 0.01 and near[100, 148] < 0.01
-    assert beside_covers(seen, torch.zeros(200, 200)).max() == 0
+    near = beside_hair(seen, one)
+    row = 44  # of the forehead
+    assert near[row, 40] > 0.9 and near[row, 51] > 0.7 and near[row, 62] < 0.01 and near[row, 148] < 0.01
+    seen.confidence[80:90, 80:120] = 0
+    assert beside_hair(seen, one)[74:96, 74:126].max() < 0.05  # what covers a nose is no hair
+    assert beside_hair(seen, torch.zeros(200, 200)).max() == 0
 
 
 def test_a_patch_of_hue_on_one_side_is_light_and_one_on_both_is_skin():

@@ -39,7 +39,7 @@ MADE = {  # by method: the networks that have a part in a map, by the names of t
     },
     "fitme": {
         "diffuse_albedo": "the photo over the light by delighting, on the texture by prior_fitme",
-        "specular_albedo": "prior_fitme; single pores by rule",
+        "specular_albedo": "the mean of prior_fitme and of the rule times what avatarme_specular says",
         "displacement_mm": "by rule, and prior_fitme",
         "diffuse_normal": "of the displacement",
         "specular_normal": "of the displacement",

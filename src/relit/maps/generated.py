@@ -34,7 +34,8 @@ from relit.types import FaceFit, Observation, ReflectanceMaps
 LAYOUT = 768  # texels along an edge: their box has the rows of the priors' textures
 RIM = 0.03  # of the layout, over which a texture fades out at the border of the box
 UNSEEN = 0.15  # trust in a completed texel against a seen one
-BESIDE = 0.015  # of the layout: how near to hair and other covers a photo's detail is doubted
+BESIDE = 0.015  # of the layout: how near to hair a photo's detail is doubted
+FALLS, FALLS_GAIN = 0.08, 20  # the same for how far from the scalp hair falls: up to 0.13, fading out to 0.2
 # Bounds of the photo's detail on plain skin, in its own robust standard deviations. Moles and wrinkles are far darker than the
 # skin around them; what is far brighter is hair, gloss, or the rim of either.
 BRIGHTER, DARKER, HUED, LEAST_DETAIL = 2.0, 8.0, 3.0, 0.005
@@ -53,7 +54,7 @@ class Generated(LearnedLight):
 
     def ratio(self, index: int, seen: Unwrapped, fit: FaceFit, base: Tensor, regions: Regions) -> tuple[Tensor, Tensor]:
         ratio, trust = super().ratio(index, seen, fit, base, regions)
-        trust = trust * (1 - regions.plain * beside_covers(seen, regions.plain))
+        trust = trust * (1 - regions.plain * beside_hair(seen, regions.plain))
         return bounded(ratio, trust, regions.plain), trust
 
     def typical(self, statistical: Tensor) -> Tensor:
@@ -75,11 +76,16 @@ class Generated(LearnedLight):
         return Completed(torch.zeros_like(base), share, surface)
 
 
-def beside_covers(seen: Unwrapped, plain: Float[Tensor, "H W"]) -> Float[Tensor, "H W"]:
-    """[0, 1] how near a texel is to plain skin that the camera sees but something covers."""
+def beside_hair(seen: Unwrapped, plain: Float[Tensor, "H W"]) -> Float[Tensor, "H W"]:
+    """[0, 1] how near a texel is to plain skin that the camera sees but something covers, as far from the scalp as hair falls.
+
+    Not elsewhere: what glasses leave of the skin around eyes makes the likeness.
+    """
+    width = plain.shape[1]
     covered = (seen.visible > FACING) & (plain > 0.5) & (seen.confidence < 0.5 * seen.visible)
-    near = blur(covered.float().numpy(), BESIDE * covered.shape[1])
-    return torch.from_numpy(near).mul(COVER_GAIN).clamp(0, 1)
+    near = blur(covered.float().numpy(), BESIDE * width) * COVER_GAIN
+    falls = blur(region_masks(*plain.shape)["scalp"].numpy(), FALLS * width) * FALLS_GAIN
+    return torch.from_numpy(near.clip(0, 1) * falls.clip(0, 1))
 
 
 def of_even_hue(log_albedo: Float[Tensor, "H W 3"], skin: Float[Tensor, "H W"]) -> Float[Tensor, "H W 3"]:
