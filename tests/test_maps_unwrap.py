@@ -18,8 +18,19 @@ from relit.maps.bare_skin import SIDE, _cut_off, find_bare_skin
 from relit.maps.complete import complete
 from relit.maps.delight import Regions, delight
 from relit.maps.folds import fold_darkening
-from relit.maps.learned import FITTED_HUE, LearnedLight, Told, dimmed, finer_light, read_light, shared_tone, with_fitted_hue
-from relit.maps.maps import build_maps
+from relit.maps.learned import (
+    ANCHOR_HUE,
+    ANCHOR_LIGHT,
+    FITTED_HUE,
+    LearnedLight,
+    Told,
+    dimmed,
+    finer_light,
+    read_light,
+    shared_tone,
+    with_fitted_hue,
+)
+from relit.maps.maps import build_maps, merged
 from relit.maps.solid_noise import solid_noise
 from relit.maps.unwrap import Unwrapped, texels, unwrap, view_of
 from relit.models.delighting import new_delighting
@@ -280,6 +291,37 @@ def test_a_tone_that_a_network_tells_is_the_tone_of_the_skin_and_the_light_makes
     assert torch.allclose(change, shared_tone((told,)) - shared_tone((plain,)), atol=0.03)
     again = dimmed(fit, shift)
     assert torch.allclose(again.lighting.sh * shift.exp(), fit.lighting.sh)
+
+
+def test_a_tone_is_that_of_most_photos():
+    told = lambda *tone: Told(torch.zeros(1), torch.tensor(tone))  # noqa: E731
+    one, near, far = told(0.1, 0.0, -0.1), told(0.12, 0.03, -0.1), told(-1.0, -1.1, -0.9)
+    own = shared_tone((one,))
+    assert torch.equal(own, (1 - ANCHOR_LIGHT) * one.tone.mean() + (1 - ANCHOR_HUE) * (one.tone - one.tone.mean()))
+    assert torch.equal(shared_tone((one, one)), own) and torch.equal(shared_tone((one, far, one)), own)  # copies add nothing
+    assert torch.equal(shared_tone((near, far, one)), shared_tone((one, near, far)))
+    assert (shared_tone((near, far, one)) - own).abs().max() < 0.03
+    assert torch.allclose(shared_tone((one, far)), (own + shared_tone((far,))) / 2, atol=1e-6)  # nobody knows who is wrong
+
+
+def test_of_photos_that_differ_the_one_that_looks_more_like_skin_counts():
+    generator = torch.Generator().manual_seed(0)
+    skin, trust = 0.03 * torch.randn(128, 128, 3, generator=generator), torch.rand(128, 128, generator=generator)
+    trust[:16] = 0
+    alone = merged([skin], [trust])
+    assert torch.equal(alone, skin * (trust**4)[..., None] / (trust**4).clamp_min(1e-8)[..., None])
+    assert torch.allclose(merged([skin, skin], [trust, trust])[trust > 0.1], skin[trust > 0.1], atol=1e-6)  # copies add nothing
+    shadow, sure = skin.clone(), torch.ones(128, 128)
+    shadow[40:80, 40:80] -= 0.7
+    together = merged([skin, shadow], [sure, sure])
+    assert (together - skin)[44:76, 44:76].abs().max() < 0.05
+    assert torch.allclose(merged([shadow, skin], [sure, sure]), together, atol=1e-6)
+    assert torch.allclose(merged([shadow, shadow], [sure, sure]), shadow, atol=1e-6)  # what all photos show is skin
+    unseen = sure.clone()
+    unseen[40:80, 40:80] = 0
+    assert torch.allclose(merged([skin, shadow], [unseen, sure])[44:76, 44:76], shadow[44:76, 44:76], atol=1e-6)
+    blush = (merged([skin, skin + 0.1], [sure, sure]) - skin).mean()
+    assert 0.035 < blush < 0.05  # nearly the mean
 
 
 def test_of_the_fitted_light_only_what_is_finer_than_the_networks_counts():

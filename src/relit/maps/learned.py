@@ -134,12 +134,15 @@ def tone_of(change: Float[Tensor, "H W 3"], plain: Tensor, trust: Float[Tensor, 
 
 
 def shared_tone(told: tuple) -> Float[Tensor, "3"]:
-    """The log ratio of the person's skin to the fitted one that all photos agree on.
+    """The log ratio of the person's skin to the fitted one that most photos agree on: their median.
+
+    A photo in which a network is wrong about the tone is wrong by a lot, in a light of one colour or with half the face
+    covered; of three photos the other two then decide.
 
     Args:
         told: what networks say of each photo, with its `tone`.
     """
-    tone = torch.stack([one.tone for one in told]).mean(0)
+    tone = torch.stack([one.tone for one in told]).quantile(0.5, dim=0)
     light = tone.mean()
     return (1 - ANCHOR_LIGHT) * light + (1 - ANCHOR_HUE) * (tone - light)
 

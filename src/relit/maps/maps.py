@@ -14,7 +14,7 @@ from relit.maps.folds import fold_darkening
 from relit.maps.infer import Known, infer_surface
 from relit.maps.knowledge import FITTED_LIGHT, Knowledge
 from relit.maps.mesostructure import PIT_MM, PIT_SHADE
-from relit.maps.pyramid import at_size
+from relit.maps.pyramid import at_size, blur
 from relit.maps.solid_noise import solid_noise
 from relit.maps.unwrap import smoothstep, texels, unwrap, view_of
 from relit.models.head import HeadModel, neutral_vertices, posed_vertices
@@ -34,6 +34,9 @@ STUBBLE_MM, STUBBLE_CONTRAST = 0.7, 0.16
 # Texels along an edge at which photos are read: 0.15 mm of skin, finer than portraits are. What larger maps show beyond
 # it is relief, and the shade in its pits.
 PHOTO_SIDE = 2048
+# Log ratio to typical skin, averaged over a part of the map's width, from which a photo is doubted where another shows less:
+# blushes and freckles stay below it, leftover shadows and hair do not.
+UNLIKE, UNLIKE_SCALE = 0.25, 0.006
 
 
 def build_maps(
@@ -63,22 +66,20 @@ def build_maps(
     base = knowledge.typical(at_size((statistical * tone).clamp(0, 1), size))
     masks = region_masks(*size)
     regions = regions_of(masks)
-    weighted, weight, confidence, hair = torch.zeros(*size, 3), torch.zeros(size), torch.zeros(size), []
+    ratios, trusts, hair = [], [], []
     for index, (observation, fit) in enumerate(zip(observations, fits, strict=True)):
         seen = unwrap(model, observation, views[index], fragments)
         seen.confidence.mul_(at_size(bares[index].mask[..., None], size)[..., 0])
         ratio, trust = knowledge.ratio(index, seen, fit, base, regions)
-        # a sharp preference for the better view, so that two slightly misplaced views do not blur each other
-        preference = (trust**4)[..., None]
-        weighted += ratio * preference
-        weight += preference[..., 0]
-        confidence = torch.maximum(confidence, trust)
+        ratios.append(ratio)
+        trusts.append(trust)
         hair += [bares[index].hair_colour] if bares[index].hair_colour is not None else []
         step(index + 1, total)
+    ratio, confidence = merged(ratios, trusts), torch.stack(trusts).amax(0)
     position_mm = 1000 * interpolate(model.mean, model.triangles, fragments)
     found = knowledge.completed(base)
     guess = (found.ratio, found.share) if found else None
-    ratio = complete(weighted / weight.clamp_min(1e-8)[..., None], confidence, position_mm, regions, seed, guess)
+    ratio = complete(ratio, confidence, position_mm, regions, seed, guess)
     folds = torch.from_numpy(fold_darkening(ratio.mean(-1).numpy(), regions.hued.numpy()))
     moved = smoothstep(*MOVED_MM, 1000 * interpolate(_movement(model, fits)[:, None], model.triangles, fragments)[..., 0])
     folds_taken = folds * (1 - KEPT_FOLDS[0] - (KEPT_FOLDS[1] - KEPT_FOLDS[0]) * moved)
@@ -109,6 +110,24 @@ def build_maps(
         occlusion=occlusion,
         confidence=at_size(confidence[..., None], whole)[..., 0],
     )
+
+
+def merged(ratios: list[Tensor], trusts: list[Tensor]) -> Tensor:
+    """(H, W, 3) one log ratio to the typical skin from those of several photos.
+
+    A sharp preference for the better view, so that two slightly misplaced views do not blur each other; and for the photo
+    that is nearer to typical skin: where photos differ much, the other shows hair, a shadow or a highlight.
+    """
+    scale = UNLIKE_SCALE * ratios[0].shape[1]
+    unlike = [torch.from_numpy(blur(ratio.mean(-1).abs().numpy(), scale)) for ratio in ratios]
+    likely = [(1 + (off / UNLIKE) ** 2) ** -2 for off in unlike]
+    most = torch.stack(likely).amax(0)
+    weighted, weight = torch.zeros_like(ratios[0]), torch.zeros_like(most)
+    for ratio, trust, chance in zip(ratios, trusts, likely, strict=True):
+        preference = trust**4 * (chance / most)
+        weighted += ratio * preference[..., None]
+        weight += preference
+    return weighted / weight.clamp_min(1e-8)[..., None]
 
 
 def _with_pits(albedo: Tensor, displacement_mm: Tensor) -> Tensor:
