@@ -96,7 +96,8 @@ def results_page(records: list[dict], shapes: list[ShapeRecord], issues: dict | 
         "of relit was ever optimised against this network. Renders stand before plain grey, without hair and without one "
         "pixel of the photo, and the face is detected anew in each. *Own*: pose, expression and light of the photo. *New*: "
         f"the mean of six renders, the lights {lights} at {yaws} degrees of yaw; *worst* is the worst of the six. A render "
-        "in which no face is found counts as 2.\n",
+        "in which no face is found counts as 2. *Seconds* hold whatever else the machine did meanwhile; the quiet cost is "
+        "below.\n",
         likeness,
         table(
             ["portrait", "own", "new", "worst", "landmarks %", "ITA", "seconds", "GB"],
