@@ -49,13 +49,13 @@ def _of_learned(records: Records, claim) -> None:
         found = summarise(hard)
         gain = [found[m]["figures"]["albedo_psnr.visible"]["mean"] for m in (LEARNED, CLASSICAL)]
         claim(f"{LEARNED}: the same, {HARD}", ">= 3 dB", f"{gain[0] - gain[1]:+.1f} dB", gain[0] - gain[1] >= 3)
-    for name, words, least in (
+    figures = (
         ("albedo_psnr.unseen", "albedo, not seen", 21),
         ("specular_psnr.whole", "F0", 25),
         ("specular_normal_psnr.whole", "specular normals", 25),
         ("diffuse_normal_psnr.whole", "diffuse normals", 27),
-    ):
-        claim(f"{LEARNED}: {words}", f">= {least} dB", f"{figure(name):.1f} dB", figure(name) >= least)
+    )
+    _at_least(LEARNED, figures, figure, claim)
     angle = figure("surface_normal_angle.whole")
     claim(f"{LEARNED}: normals in space", "<= 8 degrees", f"{angle:.1f} degrees", angle <= 8)
     tone = figure("ita_error.absolute")
@@ -69,15 +69,21 @@ def _of_learned(records: Records, claim) -> None:
 def _of_inverted(records: Records, claim) -> None:
     summary = summarise(records)
     figure = lambda name, method=INVERTED: summary[method]["figures"][name]["mean"]  # noqa: E731
-    for name, words, least in (
+    figures = (
         ("albedo_psnr.whole", "albedo, whole face", 24),
         ("specular_psnr.whole", "F0", 25),
         ("specular_normal_psnr.whole", "specular normals", 25),
         ("relit_psnr.mean", "relit in four new lights", 26),
-    ):
-        claim(f"{INVERTED}: {words}", f">= {least} dB", f"{figure(name):.1f} dB", figure(name) >= least)
+    )
+    _at_least(INVERTED, figures, figure, claim)
     best, method = max((figure("relit_psnr.mean", m), m) for m in summary if m != INVERTED)
     relit = figure("relit_psnr.mean")
     claim(f"{INVERTED}: relit", "above every other row", f"{relit:.1f} dB, next {best:.1f} ({method})", relit > best)
     for name, most in (("now.median", 1.0), ("now.mean", 1.25)):
         claim(f"{INVERTED}: NoW {name[4:]}", f"<= {most} mm", f"{figure(name):.2f} mm", figure(name) <= most)
+
+
+def _at_least(method: str, figures: tuple[tuple[str, str, int], ...], figure, claim) -> None:
+    """Claims of figures (name, words, least decibels)."""
+    for name, words, least in figures:
+        claim(f"{method}: {words}", f">= {least} dB", f"{figure(name):.1f} dB", figure(name) >= least)

@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -58,3 +59,8 @@ def yaw_of(camera_from_head: Float[Tensor, "4 4"]) -> float:
     """Yaw in radians of a head as the camera sees it; > 0 when the face is turned to the subject's left."""
     look = camera_from_head[:3, :3] @ camera_from_head.new_tensor([0.0, 0.0, 1.0])
     return math.atan2(float(look[0]), -float(look[2]))
+
+
+def unit(vectors: np.ndarray) -> np.ndarray:
+    """The vectors (..., 3) at length 1."""
+    return vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-12)

@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from relit.geometry.camera import project, scaled
+from relit.geometry.transforms import unit
 from relit.models.head import HeadModel, lid_edge_points, load_head_model
 from relit.models.regions import landmark_uv
 from relit.render.cards import Cards, drawn_cards
@@ -113,9 +114,9 @@ def _cards(edge: np.ndarray, centre: np.ndarray, lid: int, length: float, curl: 
     place = (np.arange(count) + 0.5 + rng.uniform(-0.3, 0.3, count)) / count * 0.9 + 0.06
     at = lambda shares: np.stack([np.interp(shares * far[-1], far, edge[:, k]) for k in range(3)], 1)  # noqa: E731
     inner = at(place)
-    along = _unit(at(place + 0.02) - at(place - 0.02))
-    out = _unit(inner - centre)
-    away = _unit(np.cross(along, out))
+    along = unit(at(place + 0.02) - at(place - 0.02))
+    out = unit(inner - centre)
+    away = unit(np.cross(along, out))
     away *= np.sign(away[:, 1:2]) * (1 - 2 * lid)
     root = inner + LASH_ROOT_MM / 1000 * out
     size = length * (0.5 + 0.5 * np.sin(np.pi * (0.12 + 0.72 * place))) * rng.uniform(0.75, 1.1, count)
@@ -129,10 +130,6 @@ def _cards(edge: np.ndarray, centre: np.ndarray, lid: int, length: float, curl: 
         wide = half * (1 - 0.25 * t) * along
         steps.append(np.stack([middle - wide, middle + wide], 1))
     return np.stack(steps, 1)
-
-
-def _unit(vectors: np.ndarray) -> np.ndarray:
-    return vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-12)
 
 
 @lru_cache(maxsize=2)

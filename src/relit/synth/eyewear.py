@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from relit.synth.solids import Prop, ball, curve, joined, prop, sheet_triangles, tube, unit
+from relit.geometry.transforms import unit
+from relit.synth.solids import Prop, ball, curve, joined, prop, sheet_triangles, tube
 from relit.synth.subject import Subject
 from relit.synth.wearer import Wearer
 

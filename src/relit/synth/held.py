@@ -3,9 +3,10 @@
 import numpy as np
 import torch
 
+from relit.geometry.transforms import unit
 from relit.models.registry import load_tensors
 from relit.models.skin import tone_colour
-from relit.synth.solids import Prop, ball, curve, joined, prop, tube, unit
+from relit.synth.solids import Prop, ball, curve, joined, prop, tube
 from relit.synth.subject import Subject
 from relit.synth.wearer import Wearer
 

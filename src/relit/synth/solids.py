@@ -7,6 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from relit.geometry.transforms import unit
+
 _DRAPING_STEPS = 60  # on each level
 
 
@@ -116,8 +118,3 @@ def draped(obstacle: np.ndarray, closed: bool) -> np.ndarray:
         mean = (left[1:-1] + right[1:-1] + height[:-2] + height[2:]) / 4
         height[1:-1] = np.maximum(obstacle[1:-1], mean)
     return height
-
-
-def unit(vectors: np.ndarray) -> np.ndarray:
-    """The vectors (..., 3) at length 1."""
-    return vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-12)
