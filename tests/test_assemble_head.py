@@ -10,7 +10,7 @@ from relit.geometry.uv import rasterise_uv
 from relit.head.assemble import assemble_head
 from relit.head.eyes import BROWN, DARKEST, REFLECTED, SHADE, iris_colour, paint_eyes
 from relit.head.mouth import paint_mouth
-from relit.head.occlusion import bake_eyes_and_mouth
+from relit.head.occlusion import with_eyes_and_mouth
 from relit.models.head import EYE_UV_CENTRES, EYE_UV_RADIUS, PARTS, expression_morphs, load_head_model, neutral_vertices
 
 GREEN = torch.tensor([0.05, 0.09, 0.04])
@@ -107,7 +107,7 @@ def test_lids_darken_the_baked_eyes_and_an_open_mouth_lights_the_teeth():
     model = load_head_model()
     neutral = neutral_vertices(model, torch.zeros(len(model.identity_modes)))
     size = 512, 512
-    baked = bake_eyes_and_mouth(model, torch.full(size, 0.5), neutral, expression_morphs(model, neutral))
+    baked = with_eyes_and_mouth(model, torch.full(size, 0.5), neutral, expression_morphs(model, neutral))
     triangle, _ = rasterise_uv(model.uv, model.render_triangles, *size)
     part = torch.where(triangle >= 0, model.part[triangle.clamp_min(0)], -1)
     assert (baked[part == PARTS.index("skin")] == 0.5).all()

@@ -22,6 +22,7 @@ from relit.maps.maps import build_maps
 from relit.maps.mesostructure import normals_from_height
 from relit.maps.pyramid import at_size
 from relit.maps.relief import height_of_normals
+from relit.maps.sighting import sighted
 from relit.maps.unwrap import Unwrapped
 from relit.models.regions import region_masks
 from relit.models.skin import load_skin_model, skin_albedo
@@ -53,7 +54,7 @@ def test_the_photo_decides_where_it_is_trusted_and_the_generator_elsewhere():
     green = torch.tensor([0.2, 0.5, 0.2]).expand(48, 32, 3)
     flat = torch.tensor([0.0, 0.0, 1.0]).expand(48, 32, 3)
     known = Generated(torch.zeros(3), told, green, torch.full((48, 32), 0.05), flat)
-    maps = build_maps(model, (seen,), (fit,), (256, 256), knowledge=known)
+    maps = build_maps(model, sighted(model, (seen,), (fit,)), (256, 256), knowledge=known)
     face = region_masks(256, 256)["face"] > 0.9
     inner = torch.zeros(256, 256, dtype=torch.bool)
     inner[50:200, 50:200] = True
@@ -64,7 +65,7 @@ def test_the_photo_decides_where_it_is_trusted_and_the_generator_elsewhere():
     assert (hue(brown) - hue(green[0, 0])).abs() < 0.1  # the generator's hue, the photo's own brightness
     assert (brown.mean() / green.mean()).log().abs() > 0.1
     assert ((maps.specular_albedo[face & inner].median() - 0.5 * (0.05 + 0.028)).abs() < 0.004).all()
-    plain = build_maps(model, (seen,), (fit,), (256, 256))
+    plain = build_maps(model, sighted(model, (seen,), (fit,)), (256, 256))
     assert (plain.specular_albedo[face].median() - 0.028).abs() < 0.005
 
 
@@ -79,7 +80,7 @@ def test_the_tone_of_generated_skin_is_that_of_its_plain_parts():
 
 def test_codes_that_an_inversion_starts_from_are_those_of_the_maps_and_of_the_photo():
     model, seen, fit, truth = photographed()
-    maps = build_maps(model, (seen,), (fit,), (LAYOUT, LAYOUT), knowledge=FITTED_LIGHT)
+    maps = build_maps(model, sighted(model, (seen,), (fit,)), (LAYOUT, LAYOUT), knowledge=FITTED_LIGHT)
     codes, trust = coded_reflectance(maps, (144, 96))
     assert codes.shape == (6, 144, 96) and trust.shape == (144, 96) and trust.max() <= 1 and trust.min() >= 0
     assert torch.allclose(codes[3].median() * F0_SPAN, maps.specular_albedo.median(), atol=2e-3)

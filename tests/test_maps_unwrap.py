@@ -31,6 +31,7 @@ from relit.maps.learned import (
     with_fitted_hue,
 )
 from relit.maps.maps import build_maps, merged
+from relit.maps.sighting import sighted
 from relit.maps.solid_noise import solid_noise
 from relit.maps.unwrap import Unwrapped, texels, unwrap, view_of
 from relit.models.delighting import new_delighting
@@ -259,13 +260,13 @@ def test_noise_has_unit_deviation_and_no_seam():
 def test_maps_of_a_photo_are_physical_and_do_not_depend_on_the_order_of_photos():
     model, front, fit, _ = photographed()
     _, side, fit_side, _ = photographed(yaw_rad=0.6)
-    one = build_maps(model, (front, side), (fit, fit_side), (256, 256))
+    one = build_maps(model, sighted(model, (front, side), (fit, fit_side)), (256, 256))
     assert one.diffuse_albedo.shape == (256, 256, 3)
     for name, low, high in (("diffuse_albedo", 0, 1), ("specular_albedo", 0, 0.1), ("roughness", 0, 1),
                             ("occlusion", 0, 1), ("confidence", 0, 1)):  # fmt: skip
         values = getattr(one, name)
         assert torch.isfinite(values).all() and values.min() >= low and values.max() <= high, name
-    again = build_maps(model, (side, front), (fit_side, fit), (256, 256))
+    again = build_maps(model, sighted(model, (side, front), (fit_side, fit)), (256, 256))
     assert torch.allclose(one.diffuse_albedo, again.diffuse_albedo, atol=2e-2)
     assert one.confidence.mean() > 0.1
 
@@ -273,7 +274,7 @@ def test_maps_of_a_photo_are_physical_and_do_not_depend_on_the_order_of_photos()
 def test_maps_larger_than_photos_add_pits_and_change_nothing_else(monkeypatch):
     model, seen, fit, _ = photographed()
     monkeypatch.setattr(maps_module, "PHOTO_SIDE", 256)
-    small, large = (build_maps(model, (seen,), (fit,), (side, side)) for side in (256, 512))
+    small, large = (build_maps(model, sighted(model, (seen,), (fit,)), (side, side)) for side in (256, 512))
     assert large.diffuse_albedo.shape == (512, 512, 3) and large.confidence.shape == (512, 512)
     halved = at_size(large.diffuse_albedo, 256)
     assert (halved - small.diffuse_albedo).abs().mean() < 0.004
@@ -283,9 +284,10 @@ def test_maps_larger_than_photos_add_pits_and_change_nothing_else(monkeypatch):
 def test_a_tone_that_a_network_tells_is_the_tone_of_the_skin_and_the_light_makes_up_for_it():
     model, seen, fit, _ = photographed()
     shift = torch.tensor([-0.3, -0.4, -0.5])
-    plain = read_light(model, new_delighting((8, 12, 16)), seen, fit)
+    sightings = sighted(model, (seen,), (fit,))
+    plain = read_light(new_delighting((8, 12, 16)), sightings[0])
     told = Told(plain.light - shift, plain.tone + shift)
-    first, second = (build_maps(model, (seen,), (fit,), (256, 256), knowledge=LearnedLight.of((one,))) for one in (plain, told))
+    first, second = (build_maps(model, sightings, (256, 256), knowledge=LearnedLight.of((one,))) for one in (plain, told))
     face = first.confidence > 0.5
     change = (second.diffuse_albedo[face] / first.diffuse_albedo[face]).log().median(0).values
     assert torch.allclose(change, shared_tone((told,)) - shared_tone((plain,)), atol=0.03)

@@ -23,6 +23,7 @@ from relit.render.eye_light import at_eye, eye_transfer, lash_shade, posed_eye_c
 from relit.render.lashes import drawn_lashes, lash_colour
 from relit.render.occlusion import ambient_occlusion, light_transfer, multiple_bounces
 from relit.render.portrait import render_posed, tonemap_srgb
+from relit.render.rasterise import rasterise
 from relit.render.render import render_fit, render_head
 from relit.render.scatter import _profile, scatter
 from relit.render.shade import Surface, relief_masking, shade, specular_visibility
@@ -311,14 +312,15 @@ def test_lids_shade_the_eyeball_and_the_upper_one_most(model):
 def test_lashes_are_drawn_at_the_eyes_alone_and_hidden_behind_the_head(model):
     maps, sky = plain_head(model).maps, uniform_lighting()
     camera = look_at_face((256, 256), field_m=0.22)
-    strands = drawn_lashes(maps, model.mean, camera, sky, 2)
+    depth_in = lambda view: rasterise(project(view, model.mean), model.triangles, view.size_px).depth  # noqa: E731
+    strands = drawn_lashes(maps, model.mean, camera, sky, depth_in(camera))
     assert strands.shape == (256, 256, 4) and 0 <= float(strands.min()) and float(strands[..., 3].max()) <= 1
     eyes = project(camera, eye_centres(model, model.mean))[:, :2]
     y, x = (strands[..., 3] > 0.05).nonzero().float().split(1, 1)
     far = torch.cdist(torch.cat([x, y], 1), eyes).min(1).values / 256 * 0.22
     assert len(far) > 100 and far.max() < 0.025
     behind = look_at_face((256, 256), field_m=0.22, yaw_rad=math.pi)
-    assert drawn_lashes(maps, model.mean, behind, sky, 2)[..., 3].max() == 0
+    assert drawn_lashes(maps, model.mean, behind, sky, depth_in(behind))[..., 3].max() == 0
 
 
 def test_lashes_are_darker_than_the_brows_they_go_with(model):

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from contextlib import contextmanager
 
 import torch
 from jaxtyping import Float
@@ -12,6 +13,18 @@ from relit.errors import FitDiverged
 Energies = dict[str, Tensor]
 
 
+@contextmanager
+def on_one_thread():
+    """On one thread of torch: small products wait longer for a second thread than it saves them."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+@on_one_thread()
 def least_squares(
     residuals: Callable[[Tensor], Tensor],
     start: Float[Tensor, "n"],

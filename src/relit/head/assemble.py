@@ -6,7 +6,7 @@ import torch
 
 from relit.head.eyes import BROWN, iris_colour, paint_eyes
 from relit.head.mouth import paint_mouth
-from relit.head.occlusion import bake_eyes_and_mouth
+from relit.head.occlusion import baked_occlusion
 from relit.models.head import HeadModel, expression_morphs, neutral_vertices
 from relit.types import FaceFit, Head, Observation, ReflectanceMaps
 
@@ -24,7 +24,7 @@ def assemble_head(
     return Head(
         vertices=neutral,
         morphs=morphs,
-        maps=replace(maps, diffuse_albedo=albedo, occlusion=bake_eyes_and_mouth(model, maps.occlusion, neutral, morphs)),
+        maps=replace(maps, diffuse_albedo=albedo, occlusion=baked_occlusion(model, neutral, morphs, albedo.shape[:2])),
         fits=fits,
         iris_colour=iris,
     )

@@ -17,15 +17,16 @@ from torch.nn.functional import pad
 
 from relit.appearance.colour import linear_from_srgb, srgb_from_linear
 from relit.maps.complete import complete
-from relit.maps.delight import BROAD, Kept, Regions, bent, regions_of
+from relit.maps.delight import BROAD, MARKED, Kept, Regions, bent, regions_of
 from relit.maps.knowledge import Completed, KnownSurface
 from relit.maps.learned import LearnedLight, read_texture
 from relit.maps.pyramid import at_size, blur, weighted_blur
 from relit.maps.relief import height_of_normals
+from relit.maps.sighting import Sighting
 from relit.maps.unwrap import Unwrapped, texels, unwrap, view_of
 from relit.models.delighting import SIZE, load_delighting
 from relit.models.head import HeadModel
-from relit.models.regions import region_masks
+from relit.models.regions import STRIP, region_masks
 from relit.models.skin import load_skin_model, skin_albedo
 from relit.models.texture_prior import BOX, F0_SPAN, box_slices
 from relit.render.rasterise import interpolate
@@ -61,7 +62,7 @@ class Generated(LearnedLight):
         size = statistical.shape[:2]
         share = _share(size)[..., None]
         log, generated = statistical.clamp_min(5e-3).log(), in_layout(self.albedo, size).clamp_min(5e-3).log()
-        generated = of_even_hue(generated, share[..., 0] * regions_of(region_masks(*size)).hued)
+        generated = of_even_hue(generated, share[..., 0] * regions_of(region_masks(*size, MARKED)).hued)
         return (log + share * (generated - log)).exp()
 
     def completed(self, base: Tensor) -> Completed:
@@ -84,7 +85,7 @@ def beside_hair(seen: Unwrapped, plain: Float[Tensor, "H W"]) -> Float[Tensor, "
     width = plain.shape[1]
     covered = (seen.visible > FACING) & (plain > 0.5) & (seen.confidence < 0.5 * seen.visible)
     near = blur(covered.float().numpy(), BESIDE * width) * COVER_GAIN
-    falls = blur(region_masks(*plain.shape)["scalp"].numpy(), FALLS * width) * FALLS_GAIN
+    falls = blur(region_masks(*plain.shape, ("scalp",))["scalp"].numpy(), FALLS * width) * FALLS_GAIN
     return torch.from_numpy(near.clip(0, 1) * falls.clip(0, 1))
 
 
@@ -128,10 +129,10 @@ def _bounded_by(values: Float[Tensor, "H W C"], sure: Tensor, below: float, abov
 @lru_cache(maxsize=2)
 def _share(size: tuple[int, int]) -> Float[Tensor, "H W"]:
     """[0, 1] where the textures of the box count: on the face, fading out towards the border."""
-    masks = region_masks(*size)
+    masks = region_masks(*size, ("scalp", *STRIP))
     at = [(torch.arange(n) + 0.5) / n for n in size]
     inside = [(torch.minimum(x - BOX[0], BOX[1] - x) / RIM).clamp(0, 1) for x in at]
-    strip = sum(masks[name] for name in ("eyes", "teeth", "tongue", "cavities")).clamp(0, 1)
+    strip = sum(masks[name] for name in STRIP).clamp(0, 1)
     return torch.minimum(inside[0][:, None], inside[1][None]) * (1 - masks["scalp"]) * (1 - strip)
 
 
@@ -194,7 +195,7 @@ def coded_light(
         weight += preference
         known = torch.maximum(known, seen.confidence)
     position_mm = 1000 * interpolate(model.mean, model.triangles, fragments)
-    regions = regions_of(region_masks(*square))
+    regions = regions_of(region_masks(*square, MARKED))
     ratio = complete(weighted / weight.clamp_min(1e-8)[..., None], known, position_mm, regions)
     lit = _lit(model, views[0], fragments, base) * ratio.exp() * fits[0].exposure
     codes = in_box(srgb_from_linear(lit.clamp(0, 1)), size).permute(2, 0, 1).contiguous()
@@ -212,25 +213,24 @@ def _trust(confidence: Tensor, size: tuple[int, int]) -> Tensor:
     return in_box((share * (UNSEEN + (1 - UNSEEN) * confidence))[..., None], size)[..., 0].contiguous()
 
 
-def delit(model: HeadModel, lit: Float[Tensor, "h w 3"], fit: FaceFit, light: LearnedLight) -> Float[Tensor, "h w 3"]:
+def delit(lit: Float[Tensor, "h w 3"], sighting: Sighting, light: LearnedLight) -> Float[Tensor, "h w 3"]:
     """Linear albedo of the box from a coded lit texture of the box, by the de-lighting network and the rules that go with it.
 
     Args:
-        fit: pose, expression and light of the photo whose light is in the texture.
+        sighting: of the photo whose light is in the texture.
         light: of the photos, for the tone.
 
     Source: AvatarMe (Lattas et al., CVPR 2020), which takes the light out of GANFIT's textures.
     """
-    square = (LAYOUT, LAYOUT)
+    model, fit, view, square = sighting.model, sighting.fit, sighting.view, (LAYOUT, LAYOUT)
     window = _share((SIZE, SIZE))
     coded = in_layout(lit, (SIZE, SIZE)).clamp(0, 1) * (window > 0)[..., None]
     told = read_texture(model, load_delighting(), (coded, window), fit)
-    view, fragments = view_of(model, fit), texels(model, *square)
-    expected = interpolate(torch.cat([view.irradiance, view.specular], 1), model.triangles, fragments)
+    expected = interpolate(torch.cat([view.irradiance, view.specular], 1), model.triangles, texels(model, *square))
     whole = _share(square)
     radiance = linear_from_srgb(in_layout(lit, square).clamp(0, 1)) / fit.exposure
     seen = Unwrapped(radiance, expected[..., :3].contiguous(), expected[..., 3:].contiguous(), whole, whole, whole)
     own = LearnedLight(light.tone, (told,))
     statistical = at_size(skin_albedo(load_skin_model(), fit.albedo), square) * light.tone.exp()
-    ratio, _ = own.ratio(0, seen, fit, statistical, regions_of(region_masks(*square)))
+    ratio, _ = own.ratio(0, seen, fit, statistical, regions_of(region_masks(*square, MARKED)))
     return in_box((statistical * ratio.exp()).clamp(0, 1), lit.shape[:2])

@@ -17,10 +17,10 @@ from relit.maps.delight import CLIPPED, Regions, gap, of_skin_hue, regions_of
 from relit.maps.knowledge import Completed, FittedLight, KnownSurface
 from relit.maps.learned import seen_texture, shared_tone, tone_of
 from relit.maps.pyramid import at_size
+from relit.maps.sighting import Sighting
 from relit.maps.unwrap import Unwrapped, smoothstep
 from relit.models.completion import load_completion, mean_of_seen
 from relit.models.delighting import BRIGHTEST, DARKEST, load_delighting
-from relit.models.head import HeadModel
 from relit.models.regions import region_masks
 from relit.models.skin import load_skin_model, skin_albedo
 from relit.models.superresolution import load_superresolution, superresolved
@@ -41,7 +41,7 @@ from relit.models.texture_inference import (
     surface_planes,
     window_of,
 )
-from relit.types import FaceFit, Observation
+from relit.types import FaceFit
 
 RIM = 12  # texels over which the window fades into the maps around it
 CLEAR = 4.0  # exponent of the preference for the clearer of several photos
@@ -75,14 +75,14 @@ class Inferred(FittedLight):
 
     def completed(self, base: Tensor) -> Completed:
         size = base.shape[:2]
-        maps, masks = in_layout(self.maps, size), region_masks(*size)
+        maps, masks = in_layout(self.maps, size), region_masks(*size, ("face", "scalp"))
         share = masks["face"] * (1 - masks["scalp"]) * at_size(window_mask()[..., None], size)[..., 0]
         albedo, specular, mid, high = maps.split((3, 1, 1, 1), 2)
         mid, high = ((2 * band[..., 0] - 1) * span for band, span in ((mid, MID_SPAN_MM), (high, HIGH_SPAN_MM)))
         return Completed(albedo - base.clamp_min(5e-3).log(), share, KnownSurface(specular[..., 0] * F0_SPAN, mid, high))
 
 
-def infer(model: HeadModel, observations: tuple[Observation, ...], fits: tuple[FaceFit, ...], fine: bool = True) -> Inferred:
+def infer(sightings: tuple[Sighting, ...], fine: bool = True) -> Inferred:
     """The reflectance of the person in the photos, the whole face, whatever part of it they show.
 
     Args:
@@ -91,7 +91,7 @@ def infer(model: HeadModel, observations: tuple[Observation, ...], fits: tuple[F
     Raises:
         InputError: nothing of the face is seen in a photo.
     """
-    readings = tuple(read_photo(model, o, fit) for o, fit in zip(observations, fits, strict=True))
+    readings = tuple(read_photo(sighting) for sighting in sightings)
     tone = shared_tone(readings)
     weights = [one.trust**CLEAR for one in readings]
     total = sum(weights).clamp_min(1e-8)
@@ -106,13 +106,13 @@ def infer(model: HeadModel, observations: tuple[Observation, ...], fits: tuple[F
     return Inferred(tone, readings, superresolved(load_superresolution(), maps) if fine else maps)
 
 
-def read_photo(model: HeadModel, observation: Observation, fit: FaceFit) -> Reading:
+def read_photo(sighting: Sighting) -> Reading:
     """What the inference networks say of one photo.
 
     Raises:
         InputError: nothing of the face is seen in it.
     """
-    lit, confidence = seen_texture(model, observation, fit, SIZE)
+    lit, confidence = seen_texture(sighting, SIZE)
     planes = lambda texture: texture[ROWS].permute(2, 0, 1)[None].contiguous()  # noqa: E731
     coded, visible = planes(lit), planes(confidence[..., None])
     check_texture(coded, visible)
@@ -132,7 +132,7 @@ def read_photo(model: HeadModel, observation: Observation, fit: FaceFit) -> Read
     trust = window_of(visible) * near.bare * (1 - clipped)
     masks, albedo = region_masks(SIZE, SIZE), near.albedo.clamp(DARKEST, BRIGHTEST).log()
     plain, half = masks["cheeks"] + masks["forehead"] + masks["chin"] > 0.5, slice(ROWS.start // 2, ROWS.stop // 2)
-    statistical = at_size(skin_albedo(load_skin_model(), fit.albedo), (SIZE, SIZE)).log()
+    statistical = at_size(skin_albedo(load_skin_model(), sighting.fit.albedo), (SIZE, SIZE)).log()
     change = first.albedo[0].log().permute(1, 2, 0) - at_size(statistical, (SIZE // 2,) * 2)[half]
     tone = tone_of(change, at_size(plain[..., None].float(), (SIZE // 2,) * 2)[half][..., 0] > 0.5, first.trust[0, 0])
     statistical, plain = statistical[rows, columns], plain[rows, columns]

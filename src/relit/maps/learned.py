@@ -15,12 +15,12 @@ from torch.nn.functional import adaptive_avg_pool2d, normalize, pad
 
 from relit.appearance.colour import srgb_from_linear
 from relit.geometry.mesh import vertex_normals
-from relit.maps.bare_skin import SIDE, find_bare_skin
 from relit.maps.delight import KEPT, Kept, Regions, delight
 from relit.maps.knowledge import FittedLight
 from relit.maps.pyramid import at_size, weighted_blur
+from relit.maps.sighting import Sighting
 from relit.maps.specular import read_factor
-from relit.maps.unwrap import Unwrapped, texels, unwrap, view_of
+from relit.maps.unwrap import Unwrapped, texels
 from relit.models.delighting import COARSE, ROWS, SIZE, delight_texture, load_delighting
 from relit.models.head import HeadModel, neutral_vertices, posed_vertices
 from relit.models.regions import region_masks
@@ -28,7 +28,7 @@ from relit.models.skin import load_skin_model, skin_albedo
 from relit.models.specular import load_specular
 from relit.models.unet import UNet
 from relit.render.rasterise import interpolate
-from relit.types import FaceFit, Observation
+from relit.types import FaceFit
 
 # Share of the fit in the tone's lightness and in its hue. In lightness the network errs half as much on path-traced photos;
 # but it learned from skins spread evenly over all tones and draws light skin in well-lit portraits towards the middle, where
@@ -69,22 +69,19 @@ class LearnedLight(FittedLight):
 
 
 def read_lights(
-    model: HeadModel,
-    observations: tuple[Observation, ...],
-    fits: tuple[FaceFit, ...],
-    step: Callable[[int, int], None] = lambda done, total: None,
+    sightings: tuple[Sighting, ...], step: Callable[[int, int], None] = lambda done, total: None
 ) -> LearnedLight:
     """What the shipped network says of photos with their fits."""
     network, told = load_delighting(), []
-    for index, (observation, fit) in enumerate(zip(observations, fits, strict=True)):
-        told.append(read_light(model, network, observation, fit))
-        step(index + 1, len(fits))
+    for index, sighting in enumerate(sightings):
+        told.append(read_light(network, sighting))
+        step(index + 1, len(sightings))
     return LearnedLight.of(tuple(told))
 
 
-def read_light(model: HeadModel, network: UNet, observation: Observation, fit: FaceFit) -> Told:
+def read_light(network: UNet, sighting: Sighting) -> Told:
     """The light and the tone in one photo."""
-    return read_texture(model, network, seen_texture(model, observation, fit, SIZE), fit)
+    return read_texture(sighting.model, network, seen_texture(sighting, SIZE), sighting.fit)
 
 
 def read_texture(
@@ -116,15 +113,11 @@ def read_texture(
     return Told(light[0].permute(1, 2, 0), tone_of(change, plain[ROWS], found.trust[0, 0]))
 
 
-def seen_texture(
-    model: HeadModel, observation: Observation, fit: FaceFit, size: int
-) -> tuple[Float[Tensor, "S S 3"], Float[Tensor, "S S"]]:
+def seen_texture(sighting: Sighting, size: int) -> tuple[Float[Tensor, "S S 3"], Float[Tensor, "S S"]]:
     """The photo in the layout as the camera coded it (sRGB), and the trust that it shows bare skin."""
-    view = view_of(model, fit)
-    seen = unwrap(model, observation, view, texels(model, size, size))
-    bare = find_bare_skin(unwrap(model, observation, view, texels(model, SIDE, SIDE)))
-    coded = srgb_from_linear((seen.radiance * fit.exposure).clamp(0, 1))
-    return coded, seen.confidence * at_size(bare.mask[..., None], (size, size))[..., 0]
+    seen = sighting.unwrapped(size, size)
+    coded = srgb_from_linear((seen.radiance * sighting.fit.exposure).clamp(0, 1))
+    return coded, seen.confidence * at_size(sighting.bare.mask[..., None], (size, size))[..., 0]
 
 
 def tone_of(change: Float[Tensor, "H W 3"], plain: Tensor, trust: Float[Tensor, "H W"]) -> Float[Tensor, "3"]:

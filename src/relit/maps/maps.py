@@ -1,4 +1,4 @@
-"""(Observations, fits) -> ReflectanceMaps."""
+"""Sightings -> ReflectanceMaps."""
 
 from collections.abc import Callable
 
@@ -6,25 +6,22 @@ import cv2
 import torch
 from torch import Tensor
 
-from relit.geometry.uv import dilate
-from relit.maps.bare_skin import SIDE, find_bare_skin
 from relit.maps.complete import complete
-from relit.maps.delight import regions_of
+from relit.maps.delight import MARKED, regions_of
 from relit.maps.folds import fold_darkening
 from relit.maps.infer import Known, infer_surface
 from relit.maps.knowledge import FITTED_LIGHT, Knowledge
 from relit.maps.mesostructure import PIT_MM, PIT_SHADE
 from relit.maps.pyramid import at_size, blur
+from relit.maps.sighting import Sighting
 from relit.maps.solid_noise import solid_noise
-from relit.maps.unwrap import smoothstep, texels, unwrap, view_of
+from relit.maps.unwrap import smoothstep, texels, unwrap
 from relit.models.head import HeadModel, neutral_vertices, posed_vertices
-from relit.models.regions import region_masks
+from relit.models.regions import STRIP, region_masks
 from relit.models.skin import load_skin_model, skin_albedo
-from relit.render.occlusion import ambient_occlusion, light_transfer
-from relit.render.rasterise import Fragments, interpolate
-from relit.types import FaceFit, Observation, ReflectanceMaps
+from relit.render.rasterise import interpolate
+from relit.types import FaceFit, ReflectanceMaps
 
-SMOOTH_SIDE = 512  # texels: enough for what varies no faster than the mesh
 # Of the darkness of wrinkles and of an expression's folds: it is mostly shading, which the relief brings back, but a
 # likeness also lives on it.
 KEPT_FOLDS = (0.7, 0.35)
@@ -41,39 +38,37 @@ UNLIKE, UNLIKE_SCALE = 0.25, 0.006
 
 def build_maps(
     model: HeadModel,
-    observations: tuple[Observation, ...],
-    fits: tuple[FaceFit, ...],
+    sightings: tuple[Sighting, ...],
     size: tuple[int, int],
     seed: int = 0,
     step: Callable[[int, int], None] = lambda done, total: None,
     knowledge: Knowledge = FITTED_LIGHT,
 ) -> ReflectanceMaps:
-    """The maps of one person from one or several photos with their fits.
+    """The maps of one person from one or several photos with their fits; nothing is occluded yet.
 
     Args:
+        sightings: of `relit.maps.sighting.sighted`.
         size: rows and columns.
         seed: of synthesised skin detail.
         step: told (done, total) as the work goes on.
         knowledge: of light and skin, beyond the fits.
     """
-    total = len(fits) + 3
+    fits, total = tuple(one.fit for one in sightings), len(sightings) + 2
     whole, size = size, (min(size[0], PHOTO_SIDE), min(size[1], PHOTO_SIDE))
-    fragments, small = texels(model, *size), texels(model, SIDE, SIDE)
+    fragments = texels(model, *size)
     statistical = skin_albedo(load_skin_model(), fits[0].albedo)
-    views = [view_of(model, fit) for fit in fits]
-    bares = [find_bare_skin(unwrap(model, o, view, small)) for o, view in zip(observations, views, strict=True)]
     tone = knowledge.tone.exp()
     base = knowledge.typical(at_size((statistical * tone).clamp(0, 1), size))
-    masks = region_masks(*size)
+    masks = region_masks(*size, (*MARKED, "scalp", *STRIP))
     regions = regions_of(masks)
-    ratios, trusts, hair = [], [], []
-    for index, (observation, fit) in enumerate(zip(observations, fits, strict=True)):
-        seen = unwrap(model, observation, views[index], fragments)
-        seen.confidence.mul_(at_size(bares[index].mask[..., None], size)[..., 0])
-        ratio, trust = knowledge.ratio(index, seen, fit, base, regions)
+    hair = [one.bare.hair_colour for one in sightings if one.bare.hair_colour is not None]
+    ratios, trusts = [], []
+    for index, one in enumerate(sightings):
+        seen = unwrap(model, one.observation, one.view, fragments)
+        seen.confidence.mul_(at_size(one.bare.mask[..., None], size)[..., 0])
+        ratio, trust = knowledge.ratio(index, seen, one.fit, base, regions)
         ratios.append(ratio)
         trusts.append(trust)
-        hair += [bares[index].hair_colour] if bares[index].hair_colour is not None else []
         step(index + 1, total)
     ratio, confidence = merged(ratios, trusts), torch.stack(trusts).amax(0)
     position_mm = 1000 * interpolate(model.mean, model.triangles, fragments)
@@ -84,7 +79,7 @@ def build_maps(
     moved = smoothstep(*MOVED_MM, 1000 * interpolate(_movement(model, fits)[:, None], model.triangles, fragments)[..., 0])
     folds_taken = folds * (1 - KEPT_FOLDS[0] - (KEPT_FOLDS[1] - KEPT_FOLDS[0]) * moved)
     ratio = ratio + folds_taken[..., None]
-    strip = sum(masks[name] for name in ("eyes", "teeth", "tongue", "cavities")).clamp(0, 1)
+    strip = sum(masks[name] for name in STRIP).clamp(0, 1)
     albedo = base * (ratio * (1 - strip)[..., None]).exp()
     if hair:
         albedo = _with_stubble(albedo, torch.stack(hair).mean(0), masks["scalp"] * (1 - confidence), position_mm, seed)
@@ -97,8 +92,6 @@ def build_maps(
         known = Known(found.surface.specular, relief_mm, found.share, found.surface.whole)
     bare = albedo * (-folds_taken * (1 - moved)).exp()[..., None]
     surface = infer_surface(bare, confidence, seed, whole, known, knowledge.specular_factor(bare, confidence))
-    step(len(fits) + 2, total)
-    occlusion = _occlusion(model, fits[0], whole)
     step(total, total)
     return ReflectanceMaps(
         diffuse_albedo=albedo if whole == size else _with_pits(albedo, surface.displacement_mm),
@@ -107,7 +100,7 @@ def build_maps(
         diffuse_normal=surface.diffuse_normal,
         specular_normal=surface.specular_normal,
         displacement_mm=surface.displacement_mm,
-        occlusion=occlusion,
+        occlusion=torch.ones(whole),  # follows from the shape alone
         confidence=at_size(confidence[..., None], whole)[..., 0],
     )
 
@@ -154,13 +147,3 @@ def _movement(model: HeadModel, fits: tuple[FaceFit, ...]) -> Tensor:
     neutral = neutral_vertices(model, fits[0].identity, fits[0].vertex_offset)
     posed = [posed_vertices(model, neutral, fit.expression, torch.zeros(2, 2)) for fit in fits]
     return torch.stack([(vertices - neutral).norm(dim=-1) for vertices in posed]).amax(0)
-
-
-def _occlusion(model: HeadModel, fit: FaceFit, size: tuple[int, int]) -> Tensor:
-    """(H, W) ambient visibility of the neutral head."""
-    neutral = neutral_vertices(model, fit.identity, fit.vertex_offset)
-    visibility = ambient_occlusion(light_transfer(neutral, model.triangles))
-    smooth = min(size[0], SMOOTH_SIDE), min(size[1], SMOOTH_SIDE)
-    fragments: Fragments = texels(model, *smooth)
-    baked = interpolate(visibility[:, None], model.triangles, fragments)
-    return at_size(dilate(baked, fragments.triangle >= 0, 8), size)[..., 0].clamp(0, 1)

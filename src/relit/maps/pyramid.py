@@ -2,15 +2,15 @@
 
 import cv2
 import numpy as np
+import torch
 from torch import Tensor
-from torch.nn.functional import interpolate
 
 
 def at_size(texture: Tensor, size: tuple[int, int]) -> Tensor:
     """(H, W, C) the texture at another size, half-integer texel centres, within its own range of values."""
-    planes = texture.detach().permute(2, 0, 1)[None]
-    resized = interpolate(planes, tuple(size), mode="bicubic", align_corners=False)[0].permute(1, 2, 0).contiguous()
-    return resized.clamp(float(texture.min()), float(texture.max()))
+    texture = texture.detach().contiguous()
+    resized = cv2.resize(texture.numpy(), tuple(size)[::-1], interpolation=cv2.INTER_CUBIC).reshape(*size, -1)
+    return torch.from_numpy(resized).clamp_(*(float(bound) for bound in texture.aminmax()))
 
 
 def blur(image: np.ndarray, sigma_texels: float) -> np.ndarray:

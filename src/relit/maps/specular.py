@@ -30,7 +30,7 @@ def read_factor(
     window = adaptive_avg_pool2d(larger.permute(2, 0, 1), square)[:, *WINDOW][None]
     log = torch.zeros(square)
     log[WINDOW] = specular_factor(network, window[:, :3], window[:, 3:].clamp(0, 1))[0, 0].log() * _inside()
-    masks = region_masks(*size)
+    masks = region_masks(*size, ("face", "scalp", "nostrils"))
     share = masks["face"] * (1 - masks["scalp"]) * (1 - masks["nostrils"])
     return (at_size(log[..., None], size)[..., 0] * share).exp()
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from relit.geometry.camera import camera_centre, project
 from relit.geometry.mesh import vertex_normals
 from relit.geometry.uv import rasterise_uv
-from relit.models.head import HeadModel, neutral_vertices, posed_vertices
+from relit.models.head import HeadModel, neutral_vertices, posed_vertices, skin_vertices
 from relit.render.occlusion import light_transfer
 from relit.render.rasterise import Fragments, interpolate, rasterise
 from relit.render.render import vertex_light
@@ -30,7 +30,7 @@ ROWS_AT_ONCE = 512
 
 @dataclass(frozen=True)
 class View:
-    """What one fit says about every vertex of the head model."""
+    """What one fit says about every vertex of the head model; its light holds on the skin alone."""
 
     camera: Camera
     exposure: Float[Tensor, "3"]
@@ -64,7 +64,8 @@ def view_of(model: HeadModel, fit: FaceFit) -> View:
     vertices = posed_vertices(model, neutral, fit.expression, fit.gaze_rad)
     normals = vertex_normals(vertices, model.triangles)
     towards = torch.nn.functional.normalize(camera_centre(fit.camera) - vertices, dim=-1)
-    light = vertex_light(normals, normals, towards, fit.lighting, light_transfer(vertices, model.triangles))
+    transfer = light_transfer(vertices, model.triangles, traced=skin_vertices(model))
+    light = vertex_light(normals, normals, towards, fit.lighting, transfer)
     return View(
         camera=fit.camera,
         exposure=fit.exposure,

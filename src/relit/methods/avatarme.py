@@ -8,6 +8,7 @@ from dataclasses import replace
 from relit.head.assemble import assemble_head
 from relit.maps.learned import dimmed, read_lights
 from relit.maps.maps import build_maps
+from relit.maps.sighting import sighted
 from relit.methods.fitted import Fitted
 from relit.progress import Stopwatch
 from relit.types import FitResult
@@ -24,9 +25,10 @@ def finish(start: Fitted, size: tuple[int, int], seed: int, watch: Stopwatch) ->
     """
     model, observations = start.model, start.observations
     with watch.stage("light") as step:
-        light = read_lights(model, observations, start.fits, step)
+        sightings = sighted(model, observations, start.fits)
+        light = read_lights(sightings, step)
     with watch.stage("maps") as step:
-        maps = build_maps(model, observations, start.fits, size, seed, step, light)
+        maps = build_maps(model, sightings, size, seed, step, light)
     fits = tuple(replace(dimmed(fit, light.tone), method="avatarme") for fit in start.fits)
     with watch.stage("head") as step:
         head = assemble_head(model, observations, fits, maps)

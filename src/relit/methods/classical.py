@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from relit.head.assemble import assemble_head
 from relit.maps.maps import build_maps
+from relit.maps.sighting import sighted
 from relit.methods.fitted import Fitted
 from relit.progress import Stopwatch
 from relit.types import FitResult
@@ -19,7 +20,7 @@ def finish(start: Fitted, size: tuple[int, int], seed: int, watch: Stopwatch) ->
     """
     fits = tuple(replace(fit, method="classical") for fit in start.fits)
     with watch.stage("maps") as step:
-        maps = build_maps(start.model, start.observations, fits, size, seed, step)
+        maps = build_maps(start.model, sighted(start.model, start.observations, fits), size, seed, step)
     with watch.stage("head") as step:
         head = assemble_head(start.model, start.observations, fits, maps)
         step(1, 1)

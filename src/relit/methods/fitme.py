@@ -10,6 +10,7 @@ from relit.head.assemble import assemble_head
 from relit.maps.generated import LAYOUT, Generated, coded_reflectance, tone_of_generated
 from relit.maps.learned import dimmed, read_lights
 from relit.maps.maps import build_maps
+from relit.maps.sighting import sighted
 from relit.methods.fitted import Fitted
 from relit.models.texture_prior import load_prior
 from relit.progress import Stopwatch
@@ -29,10 +30,11 @@ def finish(
     """
     model, observations, prior = start.model, start.observations, load_prior("fitme")
     with watch.stage("light") as step:
-        light = read_lights(model, observations, start.fits, step)
+        sightings = sighted(model, observations, start.fits)
+        light = read_lights(sightings, step)
         fits = tuple(dimmed(fit, light.tone) for fit in start.fits)
     with watch.stage("start") as step:
-        maps = build_maps(model, observations, start.fits, (LAYOUT, LAYOUT), seed, step, light)
+        maps = build_maps(model, sightings, (LAYOUT, LAYOUT), seed, step, light)
         found = coded_reflectance(maps, prior.shape.size)
     with watch.stage("invert") as step:
         inverted = invert(model, prior, observations, fits, Start(*found), replace(options or OPTIONS, seed=seed), step)
@@ -43,7 +45,7 @@ def finish(
     albedo, fits = textures["albedo"] * shift.exp(), tuple(dimmed(fit, shift) for fit in inverted.fits)
     known = Generated(light.tone, light.told, albedo, **surface)
     with watch.stage("maps") as step:
-        maps = build_maps(model, observations, fits, size, seed, step, known)
+        maps = build_maps(model, sighted(model, observations, fits), size, seed, step, known)
     fits = tuple(replace(fit, method="fitme") for fit in fits)
     with watch.stage("head") as step:
         head = assemble_head(model, observations, fits, maps)

@@ -10,6 +10,7 @@ from relit.head.assemble import assemble_head
 from relit.maps.generated import Generated, coded_light, delit
 from relit.maps.learned import dimmed, read_lights
 from relit.maps.maps import build_maps
+from relit.maps.sighting import sighted
 from relit.methods.fitted import Fitted
 from relit.models.texture_prior import load_prior
 from relit.progress import Stopwatch
@@ -35,11 +36,12 @@ def finish(
     with watch.stage("invert") as step:
         inverted = invert(model, prior, observations, start.fits, Start(*found), replace(options or OPTIONS, seed=seed), step)
     with watch.stage("light") as step:
-        light = read_lights(model, observations, inverted.fits, step)
+        sightings = sighted(model, observations, inverted.fits)
+        light = read_lights(sightings, step)
         lit = inverted.textures["lit"].permute(1, 2, 0).contiguous()
-        known = Generated(light.tone, light.told, delit(model, lit, inverted.fits[0], light))
+        known = Generated(light.tone, light.told, delit(lit, sightings[0], light))
     with watch.stage("maps") as step:
-        maps = build_maps(model, observations, inverted.fits, size, seed, step, known)
+        maps = build_maps(model, sightings, size, seed, step, known)
     lights = (dimmed(fit, light.tone) for fit in inverted.fits)
     fits = tuple(replace(fit, method="ganfit", warnings=(*fit.warnings, NOTE)) for fit in lights)
     with watch.stage("head") as step:

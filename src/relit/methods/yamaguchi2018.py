@@ -9,6 +9,7 @@ from relit.head.assemble import assemble_head
 from relit.maps.inferred import infer
 from relit.maps.learned import dimmed
 from relit.maps.maps import build_maps
+from relit.maps.sighting import sighted
 from relit.methods.fitted import Fitted
 from relit.models.texture_inference import SIZE
 from relit.progress import Stopwatch
@@ -26,10 +27,11 @@ def finish(start: Fitted, size: tuple[int, int], seed: int, watch: Stopwatch) ->
     """
     model, observations = start.model, start.observations
     with watch.stage("infer") as step:
-        inferred = infer(model, observations, start.fits, fine=min(size) > SIZE)
+        sightings = sighted(model, observations, start.fits)
+        inferred = infer(sightings, fine=min(size) > SIZE)
         step(1, 1)
     with watch.stage("maps") as step:
-        maps = build_maps(model, observations, start.fits, size, seed, step, inferred)
+        maps = build_maps(model, sightings, size, seed, step, inferred)
     fits = tuple(replace(dimmed(fit, inferred.tone), method="yamaguchi") for fit in start.fits)
     with watch.stage("head") as step:
         head = assemble_head(model, observations, fits, maps)

@@ -260,7 +260,7 @@ def _blink(model: HeadModel, neutral: Tensor, blink: Tensor, side: int, centres:
         ends = torch.cat([scale[:1], scale, scale[-1:]])
         smooth = 0.25 if step < BLINK_STEPS // 2 else 0.08
         scale = smooth * ends[:-2] + (1 - 2 * smooth) * ends[1:-1] + smooth * ends[2:]
-    outside = _on_skin(model)[ids] & (model.lid_gap > 0)
+    outside = skin_vertices(model)[ids] & (model.lid_gap > 0)
     closed = _clear_of_eye(model, neutral[ids], closed, centres[side], ~below & outside)
     # skin that is no lid but moves with it turns by the mean of the columns
     touched = blink.norm(dim=1).index_fill(0, ids, 0) > 1e-6
@@ -271,7 +271,7 @@ def _blink(model: HeadModel, neutral: Tensor, blink: Tensor, side: int, centres:
 
 
 @lru_cache(maxsize=2)
-def _on_skin(model: HeadModel) -> Tensor:
+def skin_vertices(model: HeadModel) -> Tensor:
     """[V] whether a vertex lies on the skin."""
     corners = model.triangles[model.part == PARTS.index("skin")].flatten()
     return corners.new_zeros(len(model.mean), dtype=torch.bool).index_fill(0, corners, True)

@@ -56,15 +56,22 @@ def uv_positions(model: HeadModel, height: int, width: int) -> tuple[Tensor, Ten
     return position, torch.where(covered, model.part[inside], -1)
 
 
-def region_masks(height: int, width: int) -> dict[str, Tensor]:
+def region_masks(height: int, width: int, names: tuple[str, ...] = REGIONS) -> dict[str, Tensor]:
     """Soft masks by name, each (H, W) in [0, 1], in the UV layout of the head.
 
-    Names are in `REGIONS`. Regions overlap: "face" is all inside the landmark oval, "beard" is where a beard grows,
-    "cavities" are the insides of mouth and eye sockets. Skin masks are mirror-symmetric about u = 0.5.
+    Regions overlap: "face" is all inside the landmark oval, "beard" is where a beard grows, "cavities" are the insides of
+    mouth and eye sockets. Skin masks are mirror-symmetric about u = 0.5.
+
+    Args:
+        names: the wanted ones of `REGIONS`.
     """
-    drawn = _drawn()
-    resized = resize(drawn[None], (height, width), mode="bilinear", align_corners=False, antialias=height < _DRAWN)[0]
-    return dict(zip(REGIONS, resized.clamp(0, 1), strict=True))
+    drawn = _drawn()[[REGIONS.index(name) for name in names]]
+    if height < _DRAWN:
+        resized = resize(drawn[None], (height, width), mode="bilinear", align_corners=False, antialias=True)[0]
+    else:
+        larger = (cv2.resize(mask, (width, height), interpolation=cv2.INTER_LINEAR) for mask in drawn.numpy())
+        resized = [torch.from_numpy(mask) for mask in larger]
+    return {name: mask.clamp_(0, 1) for name, mask in zip(names, resized, strict=True)}
 
 
 @lru_cache(maxsize=1)
@@ -86,13 +93,13 @@ def draw_regions(model: HeadModel, size: int) -> Tensor:
     masks["under_eye"] *= 1 - masks["nose"]
     for name in masks:
         masks[name] = masks[name] * (part == PARTS.index("skin"))
-    for name, parts in _STRIP.items():
+    for name, parts in STRIP.items():
         wanted = np.isin(part, [PARTS.index(p) for p in parts]).astype(np.uint8)
         masks[name] = cv2.dilate(wanted, np.ones((5, 5), np.uint8)) * (part != PARTS.index("skin"))
     return torch.from_numpy(np.stack([masks[name] for name in REGIONS]).astype(np.float32))
 
 
-_STRIP = {
+STRIP = {
     "eyes": ("left_eye", "right_eye"),
     "teeth": ("upper_teeth", "lower_teeth"),
     "tongue": ("tongue",),

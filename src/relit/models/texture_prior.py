@@ -281,7 +281,8 @@ def decoded(prior: TexturePrior, codes: Tensor) -> dict[str, Tensor]:
 def _normal(codes: Tensor) -> Tensor:
     along = codes * 2 - 1
     up = (1 - along.square().sum(1, keepdim=True)).clamp_min(0.01).sqrt()
-    return nn.functional.normalize(torch.cat([along, up], 1), dim=1)
+    # all but unit already; torch's norm over few channels is slow
+    return torch.cat([along, up], 1) / (along.square().sum(1, keepdim=True) + up.square()).sqrt()
 
 
 _DECODED = {
@@ -350,4 +351,5 @@ def prior_from(tensors: dict[str, Tensor], kind: str) -> TexturePrior:
         prior.load_state_dict({name: value.float() for name, value in tensors.items()})
     except (IndexError, KeyError, RuntimeError):
         raise AssetCorrupt(f"the weights are no {kind} prior of this version; {remedy}") from None
-    return prior.eval().requires_grad_(False).to(memory_format=torch.channels_last)
+    # modes, stored in half precision, in single, too: every picture multiplies by them
+    return prior.float().eval().requires_grad_(False).to(memory_format=torch.channels_last)

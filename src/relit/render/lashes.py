@@ -9,13 +9,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from relit.geometry.camera import project, scaled
 from relit.geometry.transforms import unit
 from relit.models.head import HeadModel, lid_edge_points, load_head_model
 from relit.models.regions import landmark_uv
 from relit.render.cards import Cards, drawn_cards
 from relit.render.eye_light import LASH_ROOT_MM, posed_eye_centres
-from relit.render.rasterise import rasterise, sample
+from relit.render.rasterise import sample
 from relit.types import Camera, Lighting, ReflectanceMaps
 
 # Upper and lower lid. Length of the longest as Na et al. 2006, see relit.render.eye_light.
@@ -87,15 +86,15 @@ def natural_colour(hair: Float[Tensor, "3"]) -> Float[Tensor, "3"]:
 
 
 def drawn_lashes(
-    maps: ReflectanceMaps, vertices: Float[Tensor, "V 3"], camera: Camera, lighting: Lighting, supersample: int
+    maps: ReflectanceMaps, vertices: Float[Tensor, "V 3"], camera: Camera, lighting: Lighting, depth: Float[Tensor, "H W"]
 ) -> Float[Tensor, "H W 4"]:
-    """The linear radiance of an avatar's lashes in a pose, multiplied by their coverage, and their coverage."""
-    model = load_head_model()
-    fine = scaled(camera, supersample)
-    depth = rasterise(project(fine, vertices), model.triangles, fine.size_px).depth
-    cards, placed = lashes_of(model, vertices)
-    strands = drawn_cards(cards, placed, lash_colour(maps).numpy(), fine, lighting, depth)
-    return torch.from_numpy(cv2.resize(strands, camera.size_px, interpolation=cv2.INTER_AREA))
+    """The linear radiance of an avatar's lashes in a pose, multiplied by their coverage, and their coverage.
+
+    Args:
+        depth: of the head in the picture, as `drawn_cards`.
+    """
+    cards, placed = lashes_of(load_head_model(), vertices)
+    return torch.from_numpy(drawn_cards(cards, placed, lash_colour(maps).numpy(), camera, lighting, depth))
 
 
 def lash_coverage(form: LashForm, scale: int = 1) -> Float[np.ndarray, "rows columns"]:

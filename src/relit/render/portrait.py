@@ -3,10 +3,11 @@
 import math
 from functools import lru_cache
 
+import cv2
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
-from torch.nn.functional import avg_pool2d, normalize
+from torch.nn.functional import normalize
 
 from relit.appearance.colour import srgb_from_linear
 from relit.geometry.camera import camera_centre, project, scaled
@@ -61,8 +62,11 @@ def render_head(
         expression = torch.zeros(len(head.morphs)) if expression is None else expression
         gaze_rad = torch.zeros(2, 2) if gaze_rad is None else gaze_rad
         vertices = posed_vertices(model, head.vertices, expression, gaze_rad, head.morphs)
-        picture = render_posed(head.maps, vertices, None, camera, lighting, supersample)
-        strands = drawn_lashes(head.maps, vertices, camera, lighting, supersample)
+        fine = scaled(camera, supersample)
+        pixels = project(fine, vertices)
+        fragments = rasterise(pixels, model.triangles, fine.size_px)
+        picture = _reduced(_shaded(head.maps, vertices, None, (fine, pixels, fragments), lighting), supersample)
+        strands = _reduced(drawn_lashes(head.maps, vertices, fine, lighting, fragments.depth), supersample)
         picture = picture * (1 - strands[..., 3:]) + strands
         return picture if background is None else over(picture, background)
 
@@ -86,26 +90,39 @@ def render_posed(
         rays: per point of the eyeballs.
     """
     with torch.no_grad():
-        model = load_head_model()
         fine = scaled(camera, supersample)
         pixels = project(fine, vertices)
-        fragments = rasterise(pixels, model.triangles, fine.size_px)
-        seen = fragments.triangle >= 0
-        picture = torch.zeros(*seen.shape, 4)
-        if seen.any():
-            transfer = _transfer(vertices, model, fragments) if transfer is None else transfer
-            throwing = casters or (vertices, model.triangles)
-            surface, part = _surface(model, maps, (vertices, transfer, throwing, rays), pixels, fragments, fine, lighting)
-            irradiance, specular = shade(surface, lighting)
-            spread = torch.zeros(*seen.shape, 3)
-            spread[seen] = irradiance
-            soft = torch.zeros_like(seen)
-            soft[seen] = torch.isin(part, torch.tensor([PARTS.index(name) for name in SCATTERING]))
-            irradiance = scatter(spread, fragments.depth, soft, float(fine.focal_px))[seen]
-            colour = surface.albedo / math.pi * irradiance + specular
-            picture[seen] = torch.cat([colour, torch.ones_like(colour[:, :1])], 1)
-            picture = antialias(picture, fragments, pixels, model.triangles)
-        return avg_pool2d(picture.permute(2, 0, 1)[None], supersample)[0].permute(1, 2, 0)
+        fragments = rasterise(pixels, load_head_model().triangles, fine.size_px)
+        return _reduced(_shaded(maps, vertices, transfer, (fine, pixels, fragments), lighting, casters, rays), supersample)
+
+
+def _shaded(
+    maps: ReflectanceMaps,
+    vertices: Tensor,
+    transfer: Tensor | None,
+    shot: tuple[Camera, Tensor, Fragments],
+    lighting: Lighting,
+    casters: tuple[Tensor, Tensor] | None = None,
+    rays: int = DIRECTIONS,
+) -> Tensor:
+    """(H, W, 4) as `render_posed`, not supersampled, of a rasterised head: its camera, pixels of its vertices, fragments."""
+    model, (camera, pixels, fragments) = load_head_model(), shot
+    seen = fragments.triangle >= 0
+    picture = torch.zeros(*seen.shape, 4)
+    if not seen.any():
+        return picture
+    transfer = _transfer(vertices, model, fragments) if transfer is None else transfer
+    throwing = casters or (vertices, model.triangles)
+    surface, part = _surface(model, maps, (vertices, transfer, throwing, rays), pixels, fragments, camera, lighting)
+    irradiance, specular = shade(surface, lighting)
+    spread = torch.zeros(*seen.shape, 3)
+    spread[seen] = irradiance
+    soft = torch.zeros_like(seen)
+    soft[seen] = torch.isin(part, torch.tensor([PARTS.index(name) for name in SCATTERING]))
+    irradiance = scatter(spread, fragments.depth, soft, float(camera.focal_px))[seen]
+    colour = surface.albedo / math.pi * irradiance + specular
+    picture[seen] = torch.cat([colour, torch.ones_like(colour[:, :1])], 1)
+    return antialias(picture, fragments, pixels, model.triangles)
 
 
 def tonemap_srgb(linear: Float[Tensor, "*batch 3"], exposure: float = 1.0) -> Float[Tensor, "*batch 3"]:
@@ -247,7 +264,11 @@ def _texels_per_pixel(model: HeadModel, pixels: Tensor, fragments: Fragments, si
 def _reduced(texture: Tensor, factor: int) -> Tensor:
     """The texture averaged over squares of texels: keeps minified maps from shimmering."""
     factor = min(factor, *texture.shape[:2])
-    return texture if factor == 1 else avg_pool2d(texture.permute(2, 0, 1)[None], factor)[0].permute(1, 2, 0)
+    if factor == 1:
+        return texture
+    rows, columns = (side // factor for side in texture.shape[:2])
+    whole = texture[: rows * factor, : columns * factor].numpy()
+    return torch.from_numpy(cv2.resize(whole, (columns, rows), interpolation=cv2.INTER_AREA).reshape(rows, columns, -1))
 
 
 def over(picture: Tensor, background: Tensor) -> Tensor:

@@ -10,10 +10,9 @@ import torch
 from relit.appearance.colour import linear_from_srgb, typology_angle_deg
 from relit.appearance.lighting import uniform_lighting
 from relit.fit.landmark_fit import fit_landmarks
-from relit.maps.bare_skin import SIDE, find_bare_skin
 from relit.maps.learned import read_light
 from relit.maps.pyramid import fill
-from relit.maps.unwrap import texels, unwrap, view_of
+from relit.maps.sighting import sighted
 from relit.models.contours import MOUTH, RIGHT_EYE
 from relit.models.delighting import load_delighting
 from relit.models.head import load_head_model
@@ -80,10 +79,9 @@ def seen_in(srgb8: np.ndarray, name: str) -> Seen | None:
         exposure=torch.ones(3),
         energies={},
     )
-    light = read_light(model, load_delighting(), observation, fit).light.numpy()
-    view = view_of(model, fit)
-    seen = unwrap(model, observation, view, texels(model, SIZE, SIZE))
-    bare = find_bare_skin(unwrap(model, observation, view, texels(model, SIDE, SIDE))).mask.numpy()
+    (sighting,) = sighted(model, (observation,), (fit,))
+    light = read_light(load_delighting(), sighting).light.numpy()
+    seen, bare = sighting.unwrapped(SIZE, SIZE), sighting.bare.mask.numpy()
     radiance = np.maximum(seen.radiance.numpy(), 2e-3)
     trust = seen.confidence.numpy() * cv2.resize(bare, (SIZE, SIZE), interpolation=cv2.INTER_AREA)
     at = plain_skin(SIZE) & (trust > 0.5)
