@@ -4,6 +4,7 @@ import argparse
 import difflib
 import json
 import math
+import os
 import re
 import signal
 import sys
@@ -22,6 +23,7 @@ def main(arguments: list[str] | None = None) -> int:
     """The exit code of one command: 0, or 2 for bad input, 3 for bad assets, 130 for Ctrl-C, 1 for the rest."""
     arguments = sys.argv[1:] if arguments is None else arguments
     as_json = "--json" in arguments
+    os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # torch then takes whole maps in large pages, twice as fast
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a polite kill cleans up like Ctrl-C
     try:
         options = _parse(arguments)
@@ -108,8 +110,6 @@ def render(options: argparse.Namespace) -> None:
 
 def synth(options: argparse.Namespace) -> None:
     """`relit synth`: a data set of synthetic subjects, or a contact sheet of them."""
-    import os
-
     from relit.progress import shown_progress
     from relit.synth.sample import Order
 

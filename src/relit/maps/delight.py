@@ -168,8 +168,9 @@ def _without_light(ratio: np.ndarray, confidence: np.ndarray, hued: np.ndarray, 
         broad = weighted_blur(result, confidence, scale * width)
         certain = (confidence > 0.5) & (hued > 0.5)
         broad -= np.median(broad[certain][::7], 0) if certain.any() else 0.0
-        light = broad.mean(-1, keepdims=True)
-        over = np.maximum(broad.min(-1, keepdims=True), 0)  # brighter in every channel: white light on top
+        channels = torch.from_numpy(broad)  # NumPy is slow along so short an axis
+        light = channels.mean(-1, keepdim=True).numpy()
+        over = channels.amin(-1, keepdim=True).clamp_min_(0).numpy()  # brighter in every channel: white light on top
         under = np.minimum(light, 0) * hued[..., None]  # folds of the photo's expression
         hue = (broad - light) * hued[..., None]
         result = result - (1 - kept.bright) * over - (1 - kept.dark) * under - (1 - kept.hue) * hue

@@ -61,7 +61,7 @@ class SFace(nn.Module):
         for number, (weight, bias, slope, stride) in enumerate(layers):
             groups = x.shape[1] // weight.shape[1]
             x = F.conv2d(x, weight, bias, stride, weight.shape[-1] // 2, groups=groups)
-            x = x * torch.where(x > 0, 1.0, slope[:, None, None])  # a rectifier whose slope gets no gradient
+            x = F.prelu(x, slope)
             content += [x] if number in CONTENT_LAYERS else []
         x = x * self.head_gain[:, None, None] + self.head_shift[:, None, None]  # [B, 1024, 7, 7]
         return F.normalize(F.linear(x.flatten(1), self.weights[-1], self.biases[-1]), dim=1), tuple(content)
