@@ -22,6 +22,7 @@ import torch
 
 from relit.appearance.lighting import equirect_from_lighting, load_lighting
 from relit.geometry.camera import look_at_face
+from relit.geometry.mesh import vertex_normals
 from relit.models.head import load_head_model
 from relit.render.occlusion import light_transfer
 from relit.render.render import render_fit
@@ -47,12 +48,12 @@ def relit_times(size: int, rounds: int) -> dict[str, float]:
     """Milliseconds of relit's forward and forward + backward."""
     model = load_head_model()
     camera, light = look_at_face((size, size)), load_lighting(LIGHT)
-    transfer = light_transfer(model.mean, model.triangles)
+    transfer, before = (of(model.mean, model.triangles) for of in (light_transfer, vertex_normals))
     vertices, sh = model.mean.clone().requires_grad_(), light.sh.clone().requires_grad_()
     texture = torch.full((TEXTURE, TEXTURE, 3), 0.4).requires_grad_()
 
     def forward() -> torch.Tensor:
-        image, _, _ = render_fit(model, vertices, texture, camera, replace(light, sh=sh), transfer, model.mean)
+        image, _, _ = render_fit(model, vertices, texture, camera, replace(light, sh=sh), transfer, before)
         return image
 
     def both() -> None:

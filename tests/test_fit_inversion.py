@@ -11,6 +11,7 @@ from relit.appearance.colour import linear_from_srgb
 from relit.errors import FitDiverged
 from relit.fit import inversion
 from relit.fit.inversion import InversionOptions, Start, generator_weights, invert, made, start_latent
+from relit.geometry.mesh import vertex_normals
 from relit.models.head import neutral_vertices, posed_vertices
 from relit.models.texture_prior import BOX, PRIORS, PriorShape, Statistics, TexturePrior, draw_latents, textures_of
 from relit.render.boxed import render_lit, render_skin
@@ -56,7 +57,8 @@ def portrayed(kind, w, yaw_rad=0.0, gain=None):
         picture = render_lit(model, vertices, linear_from_srgb(textures["lit"]), BOX, camera, gain)
     else:
         skin = torch.cat([textures["albedo"], textures["specular"], textures["normal"][..., :2]], 2)
-        light = fit.lighting, inversion.light_transfer(vertices, model.triangles), vertices
+        transfer, normals = (of(vertices, model.triangles) for of in (inversion.light_transfer, vertex_normals))
+        light = fit.lighting, transfer, normals
         picture = render_skin(model, vertices, skin, BOX, camera, light)
     photo = replace(seen.photo, linear=picture.linear.clamp(0, 1))
     return model, replace(seen, photo=photo, skin_mask=picture.inside), fit

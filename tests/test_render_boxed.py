@@ -8,6 +8,7 @@ import torch
 from relit.appearance.lighting import load_lighting
 from relit.fit.view import lighting_of
 from relit.geometry.camera import look_at_face
+from relit.geometry.mesh import vertex_normals
 from relit.models.head import load_head_model
 from relit.models.texture_prior import BOX
 from relit.render.boxed import render_lit, render_skin
@@ -20,7 +21,8 @@ CAMERA = look_at_face((72, 72))
 @pytest.fixture(scope="module")
 def lit():
     model = load_head_model()
-    return model, (lighting_of(load_lighting("overcast").sh), light_transfer(model.mean, model.triangles), model.mean)
+    normals = vertex_normals(model.mean, model.triangles)
+    return model, (lighting_of(load_lighting("overcast").sh), light_transfer(model.mean, model.triangles), normals)
 
 
 def skin(albedo=0.4, f0=SKIN_F0, slope=(0.0, 0.0), size=(24, 16)):

@@ -200,12 +200,12 @@ def _view_of(model: HeadModel, observation: Observation, fit: FaceFit, options: 
     pose = fit.expression, fit.gaze_rad
     view = new_view(model, observation, fit.camera, pose, load_recognition(), options.size_px)
     neutral = neutral_vertices(model, fit.identity, fit.vertex_offset)
-    view.transfer_vertices = posed_vertices(model, neutral, *pose)
-    posed = view.transfer_vertices
+    posed = posed_vertices(model, neutral, *pose)
+    view.transfer_normals = vertex_normals(posed, model.triangles)
     if options.occlusion:
         view.transfer = light_transfer(posed, model.triangles)
     else:
-        view.transfer = transfer_at(posed, vertex_normals(posed, model.triangles), ())
+        view.transfer = transfer_at(posed, view.transfer_normals, ())
     view.sh = fit.lighting.sh * fit.exposure
     return view
 
@@ -261,7 +261,7 @@ def _pictured(model, vertices, textures, view: View, gain: Tensor | None, option
         of_normals = None if gain is None else lambda normals: (sh_basis(normals)[:, :GAINS] @ gain).exp()
         return render_lit(model, vertices, linear_from_srgb(planes["lit"]), BOX, camera, of_normals)
     skin = torch.cat([planes["albedo"], planes["specular"], planes["normal"][..., :2]], 2)
-    light = lighting_of(view.sh), view.transfer, view.transfer_vertices
+    light = lighting_of(view.sh), view.transfer, view.transfer_normals
     return render_skin(model, vertices, skin, BOX, camera, light, options.specular)
 
 

@@ -91,7 +91,7 @@ def solve_light(
                 normal, rows.T @ (radiance[:, channel] * scale) + precision * centre
             )
         mean = sh[0].clamp_min(0.05)
-        error = radiance - torch.einsum("pck,kc->pc", design, sh)
+        error = radiance - albedo / math.pi * (transfer @ sh)
         spread = error.abs().median().clamp_min(0.01) * 2.5
         robust = (spread**2 / (spread**2 + error**2)) ** 2
     return sh

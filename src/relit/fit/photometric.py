@@ -120,8 +120,8 @@ def _start_skin_and_light(model, skin, neutral, views) -> Tensor:
     uv_of_vertex[model.render_vertex] = model.uv
     for view in views:
         vertices = posed_vertices(model, neutral, view.expression, view.gaze_rad)
-        view.transfer, view.transfer_vertices = light_transfer(vertices, model.triangles), vertices
         normals = vertex_normals(vertices, model.triangles)
+        view.transfer, view.transfer_normals = light_transfer(vertices, model.triangles), normals
         towards = torch.nn.functional.normalize(camera_centre(view.camera) - vertices, dim=-1)
         facing = (normals * towards).sum(-1)
         pixels = project(view.camera, vertices)[:, :2]
@@ -154,7 +154,7 @@ def _view_energy(model, shape, texture, view: View, network, options) -> dict[st
     camera = view.current_camera()
     vertices = posed_vertices(model, shape, view.expression, view.gaze_rad)
     rendered, alpha, _ = render_fit(
-        model, vertices, texture, camera, lighting_of(view.sh), view.transfer, view.transfer_vertices
+        model, vertices, texture, camera, lighting_of(view.sh), view.transfer, view.transfer_normals
     )
     composed = rendered + view.photo * (1 - alpha[..., None])
     pose = pose_terms(model, shape, view, options.identity_trust)

@@ -34,7 +34,7 @@ class View:
     pose: Tensor  # [7] rotation vector, relative shift (2), log depth, log focal
     sh: Tensor  # [81, 3]
     transfer: Tensor  # [V, 81]
-    transfer_vertices: Tensor  # [V, 3] the shape that the transfer was computed for
+    transfer_normals: Tensor  # [V, 3] of the shape that the transfer was computed for
 
     def current_camera(self) -> Camera:
         """The crop's camera after the pose update."""
@@ -99,7 +99,7 @@ def new_view(
         pose=torch.zeros(7),
         sh=torch.zeros(81, 3),
         transfer=torch.zeros(0),
-        transfer_vertices=torch.zeros(0),
+        transfer_normals=torch.zeros(0),
     )
 
 

@@ -42,7 +42,7 @@ def render_skin(
     Args:
         skin: linear albedo, F0, and x and y of the normal in tangent space.
         box: bounds of the textures in the layout, along u and v.
-        light: lighting, transfer from `light_transfer`, and the vertices that the transfer was computed for.
+        light: lighting, transfer from `light_transfer`, and the normals that the transfer was computed for.
         gloss: whether skin reflects at its surface, too.
 
     Light is evaluated at the vertices for the normal of the mesh and for two tilted ones, and taken to change linearly
@@ -51,7 +51,7 @@ def render_skin(
     lighting, transfer, reference = light
 
     def lit(used: Tensor, normals: Tensor) -> Tensor:
-        before = vertex_normals(reference, model.triangles)[used]
+        before = reference[used]
         towards_eye = normalize(camera_centre(camera) - vertices[used], dim=-1)
         across, up = _frames(model, vertices, normals, used)
         turned = [normals[used], normals[used] + TILT * across, normals[used] + TILT * up]

@@ -40,13 +40,13 @@ def render_fit(
     Args:
         albedo: a texture (H, W, 3) in the UV layout, or one albedo per vertex (V, 3).
         transfer: from `light_transfer`; it stays fixed while the shape changes.
-        reference: the vertices that the transfer was computed for. The turn of the normals since then changes the
-            light as far as the sky is visible. Default: the vertices themselves.
+        reference: the normals that the transfer was computed for. Their turn since then changes the light as far as the
+            sky is visible. Default: those of the vertices.
     """
     pixels = project(camera, vertices)
     fragments = rasterise(pixels, model.triangles, camera.size_px)
     normals = vertex_normals(vertices, model.triangles)
-    before = normals.detach() if reference is None else vertex_normals(reference, model.triangles)
+    before = normals.detach() if reference is None else reference
     used = used_vertices(model.triangles, fragments, len(vertices))
     towards_eye = normalize(camera_centre(camera) - vertices[used], dim=-1)
     light = vertex_light(normals[used], before[used], towards_eye, lighting, transfer[used])

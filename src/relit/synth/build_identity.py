@@ -19,6 +19,7 @@ from relit.appearance.colour import linear_from_srgb, srgb_from_linear
 from relit.appearance.lighting import LIGHT_NAMES, load_lighting, rotate_lighting
 from relit.errors import run_script
 from relit.geometry.camera import FULL_FRAME_DIAGONAL_MM
+from relit.geometry.mesh import vertex_normals
 from relit.geometry.transforms import rigid, rotation_from_vector
 from relit.head.eyes import paint_eyes
 from relit.models import registry
@@ -80,11 +81,12 @@ class Booth:
         self.lights = [load_lighting(name) for name in LIGHT_NAMES]
         self.rng = np.random.default_rng(seed)
         nobody = torch.zeros(len(self.model.identity_modes))
-        self.mean = posed_vertices(
+        mean = posed_vertices(
             self.model, neutral_vertices(self.model, nobody), torch.zeros(52), torch.zeros(2, 2)
         )
         # One occlusion for all: it changes far less from head to head than with the light.
-        self.transfer = light_transfer(self.mean, self.model.triangles)
+        self.normals = vertex_normals(mean, self.model.triangles)
+        self.transfer = light_transfer(mean, self.model.triangles)
 
     def embedding(self, identity: Tensor) -> Tensor | None:
         """The embedding of one random photo; None where no face is found in it."""
@@ -102,7 +104,7 @@ class Booth:
         )
         with torch.no_grad():
             picture, alpha, _ = render_fit(
-                self.model, vertices, albedo, self._camera(), light, self.transfer, self.mean
+                self.model, vertices, albedo, self._camera(), light, self.transfer, self.normals
             )
             picture = picture + torch.from_numpy(rng.uniform(0, 0.4, 3)).float() * (1 - alpha[..., None])
             photo = self._developed(picture.numpy())
