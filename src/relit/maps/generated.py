@@ -20,7 +20,7 @@ from relit.maps.complete import complete
 from relit.maps.delight import BROAD, MARKED, Kept, Regions, bent, regions_of
 from relit.maps.knowledge import Completed, KnownSurface
 from relit.maps.learned import LearnedLight, read_texture
-from relit.maps.pyramid import at_size, blur, weighted_blur
+from relit.maps.pyramid import at_size, blur, weighted_blur, window_share
 from relit.maps.relief import height_of_normals
 from relit.maps.sighting import Sighting
 from relit.maps.unwrap import Unwrapped, texels, unwrap, view_of
@@ -130,10 +130,9 @@ def _bounded_by(values: Float[Tensor, "H W C"], sure: Tensor, below: float, abov
 def _share(size: tuple[int, int]) -> Float[Tensor, "H W"]:
     """[0, 1] where the textures of the box count: on the face, fading out towards the border."""
     masks = region_masks(*size, ("scalp", *STRIP))
-    at = [(torch.arange(n) + 0.5) / n for n in size]
-    inside = [(torch.minimum(x - BOX[0], BOX[1] - x) / RIM).clamp(0, 1) for x in at]
+    box = window_share(size, tuple((BOX[0] * n, BOX[1] * n) for n in size), (RIM * size[0], RIM * size[1]))
     strip = sum(masks[name] for name in STRIP).clamp(0, 1)
-    return torch.minimum(inside[0][:, None], inside[1][None]) * (1 - masks["scalp"]) * (1 - strip)
+    return box * (1 - masks["scalp"]) * (1 - strip)
 
 
 def in_layout(texture: Float[Tensor, "h w C"], size: tuple[int, int]) -> Float[Tensor, "H W C"]:

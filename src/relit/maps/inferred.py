@@ -16,7 +16,7 @@ from torch.nn.functional import pad
 from relit.maps.delight import CLIPPED, Regions, gap, of_skin_hue, regions_of
 from relit.maps.knowledge import Completed, FittedLight, KnownSurface
 from relit.maps.learned import seen_texture, shared_tone, tone_of
-from relit.maps.pyramid import at_size
+from relit.maps.pyramid import at_size, window_share
 from relit.maps.sighting import Sighting
 from relit.maps.unwrap import Unwrapped, smoothstep
 from relit.models.completion import load_completion, mean_of_seen
@@ -171,6 +171,4 @@ def in_layout(maps: Float[Tensor, "1 C h w"], size: tuple[int, int]) -> Float[Te
 @lru_cache(maxsize=1)
 def window_mask() -> Float[Tensor, "S S"]:
     """[0, 1] the networks' window, fading out at its edge."""
-    at = torch.arange(SIZE) + 0.5
-    inside = [(torch.minimum(at - part.start, part.stop - at) / RIM).clamp(0, 1) for part in WINDOW]
-    return torch.minimum(inside[0][:, None], inside[1][None])
+    return window_share((SIZE, SIZE), tuple((part.start, part.stop) for part in WINDOW), (RIM, RIM))

@@ -6,6 +6,21 @@ import torch
 from torch import Tensor
 
 
+def window_share(size: tuple[int, int], spans: tuple, rims: tuple[float, float]) -> Tensor:
+    """(H, W) [0, 1] a window of a map, fading out at its edge.
+
+    Args:
+        spans: where the window starts and stops, along rows and along columns, in texels.
+        rims: over how many texels it fades.
+    """
+    places = [torch.arange(side) + 0.5 for side in size]
+    rows, columns = (
+        (torch.minimum(at - start, stop - at) / rim).clamp(0, 1)
+        for at, (start, stop), rim in zip(places, spans, rims, strict=True)
+    )
+    return torch.minimum(rows[:, None], columns[None])
+
+
 def at_size(texture: Tensor, size: tuple[int, int]) -> Tensor:
     """(H, W, C) the texture at another size, half-integer texel centres, within its own range of values."""
     texture = texture.detach().contiguous()

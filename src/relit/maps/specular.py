@@ -5,9 +5,9 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d
 
-from relit.maps.pyramid import at_size
+from relit.maps.pyramid import at_size, window_share
 from relit.models.regions import region_masks
-from relit.models.specular import SHAPE, SIZE, WINDOW, specular_factor
+from relit.models.specular import SIZE, WINDOW, specular_factor
 from relit.models.unet import UNet
 
 RIM = 24  # texels over which the window fades into the maps around it
@@ -29,13 +29,8 @@ def read_factor(
     larger = planes if min(size) >= SIZE else at_size(planes, square)
     window = adaptive_avg_pool2d(larger.permute(2, 0, 1), square)[:, *WINDOW][None]
     log = torch.zeros(square)
-    log[WINDOW] = specular_factor(network, window[:, :3], window[:, 3:].clamp(0, 1))[0, 0].log() * _inside()
+    log[WINDOW] = specular_factor(network, window[:, :3], window[:, 3:].clamp(0, 1))[0, 0].log()
+    log *= window_share(square, tuple((part.start, part.stop) for part in WINDOW), (RIM, RIM))
     masks = region_masks(*size, ("face", "scalp", "nostrils"))
     share = masks["face"] * (1 - masks["scalp"]) * (1 - masks["nostrils"])
     return (at_size(log[..., None], size)[..., 0] * share).exp()
-
-
-def _inside() -> Tensor:
-    """(h, w) [0, 1] the window, fading out at its edge."""
-    away = [torch.minimum(at, edge - at).div(RIM).clamp(0, 1) for edge in SHAPE for at in [torch.arange(edge) + 0.5]]
-    return torch.minimum(away[0][:, None], away[1][None])
