@@ -28,7 +28,7 @@ from relit.observe.observe import observe
 from relit.progress import Stopwatch
 from relit.types import Camera, FaceFit, FitResult, Head, Observation, Photo, ReflectanceMaps
 
-SHARED = "face_landmarker", "head", "identity", "sface", "skin"  # assets that all our methods start from
+SHARED = "face_landmarker", "head", "identity", "observation_noise", "sface", "skin"  # assets that all our methods start from
 FOCAL_35MM = 50.0  # where a baseline must assume a lens
 IRIS = torch.tensor([0.075, 0.034, 0.014])  # of the mean head
 # The 51 inner landmarks of the iBUG 68 (Sagonas et al. 2013) among MediaPipe's: brows, nose, eyes, mouth.

@@ -12,6 +12,7 @@ from relit.geometry.mesh import vertex_normals
 from relit.geometry.transforms import rigid, rotation_from_vector
 from relit.models.head import ARKIT_NAMES, HeadModel, eye_centres, landmark_points, neutral_vertices
 from relit.models.identity import IdentityPrior
+from relit.models.landmark_noise import LandmarkNoise
 from relit.types import Camera, Landmarks, Observation
 
 FLIP = torch.diag(torch.tensor([1.0, -1.0, -1.0], dtype=torch.float64))  # head axes -> OpenCV axes of a frontal head
@@ -24,7 +25,8 @@ POSE = 7  # rotation vector (3), shift of the head origin in the picture (2), lo
 class LandmarkOptions:
     """Priors of the landmark stage."""
 
-    identity_trust: float = 0.3  # in landmarks, about the identity: a detector errs alike at many landmarks of a person
+    identity_trust: float = 0.3  # in landmarks that err alike as if they did not, about the identity
+    known_trust: float = 0.4  # in those of which is known how they err together
     expression_sd: float = 0.18  # how far an expression may lie from the detector's blendshape hint
     lid_sd: float = 0.1  # the same for the lids
     rest: float = 0.15  # hints below are how a face looks at rest, not an expression
@@ -79,11 +81,15 @@ def fit_landmarks(
     observations: tuple[Observation, ...],
     prior: IdentityPrior,
     options: LandmarkOptions = LandmarkOptions(),
+    noise: LandmarkNoise | None = None,
 ) -> LandmarkFit:
     """The most probable cameras, poses, identity, expressions and gazes given the landmarks.
 
     The residuals are landmark distances in pixels over their expected noise and the priors' deviations; oval
     landmarks are compared along the normal of the contour only, with whatever part of the surface forms the contour.
+
+    Args:
+        noise: how the detector errs; if None, every landmark by itself.
 
     Raises:
         FitDiverged: a landmark is not a number.
@@ -111,7 +117,7 @@ def fit_landmarks(
             for index, obs in enumerate(observations):
                 own = unknowns[count + index * block : count + (index + 1) * block]
                 measured, expected = _photo_residuals(
-                    model, basis, identity, own, frames[index], obs, contours[index], options
+                    model, basis, identity, own, frames[index], obs, contours[index], options, noise
                 )
                 parts += [trust * part for part in measured] + expected
             return torch.cat(parts)
@@ -232,19 +238,26 @@ def _landmarks_of(basis: _Basis, identity: Tensor, expression: Tensor, gaze: Ten
 
 
 def _photo_residuals(
-    model, basis, identity, own, frame, obs, contour, options
+    model, basis, identity, own, frame, obs, contour, options, known
 ) -> tuple[list[Tensor], list[Tensor]]:
     """What the detector measured, and what the priors expect, both in standard deviations."""
     pose, expression, gaze = own[:POSE], own[POSE : POSE + 52], own[POSE + 52 :]
     points = _landmarks_of(basis, identity, expression, gaze)
     seen = obs.landmarks.points_px.double()
     noise = (model.landmark_sigma.double() * pose[5].detach().exp()).clamp_min(options.pixel_sd_ratio * frame.unit_px)
-    error = (_project(points, pose, frame) - seen) / noise[:, None]
+    error = _project(points, pose, frame) - seen
     weight = torch.ones(478, dtype=torch.float64)
     weight[model.oval_landmarks] = 0.5
     weight[contour.index] = 0.1  # a contour has no fixed place on the skin: only its distance along the normal counts
     # 468 strongly correlated landmarks are far fewer independent measurements
-    measured = [(error * weight[:, None] * 0.6).flatten()]
+    alone = error / noise[:, None] * weight[:, None] * 0.6
+    measured = [alone.flatten()]
+    if known is not None:
+        rest = torch.ones(478, dtype=torch.bool)
+        rest[known.index] = False
+        # all that is measured will be multiplied by the other trust
+        whitened = _whitened(error[known.index], pose, frame, known) * (options.known_trust / options.identity_trust)
+        measured = [alone[rest].flatten(), whitened]
     if len(contour.points):
         on_surface = contour.points + torch.einsum("k,kpc->pc", identity - contour.identity, contour.modes)
         off = ((_project(on_surface, pose, frame) - contour.target_px) * contour.normal).sum(1)
@@ -263,6 +276,15 @@ def _photo_residuals(
         focal = math.log(focal_from_35mm(obs.photo.focal_35mm, size))
         expected.append(((pose[5] + log_distance - focal) / options.exif_log_sd)[None])
     return measured, expected
+
+
+def _whitened(error: Tensor, pose: Tensor, frame: _Frame, known: LandmarkNoise) -> Tensor:
+    """[2n] errors (n, 2) in pixels in standard deviations that are independent of each other."""
+    roll = torch.atan2(frame.rotation[1, 0], frame.rotation[0, 0])
+    cosine, sine = roll.cos(), roll.sin()
+    upright = torch.stack([torch.stack([cosine, -sine]), torch.stack([sine, cosine])])
+    metres = error @ upright / pose[5].detach().exp()
+    return known.whiten @ (metres + known.mean).flatten()  # the model's point less the detected one
 
 
 @dataclass(frozen=True)

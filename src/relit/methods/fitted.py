@@ -10,6 +10,7 @@ from relit.fit.landmark_fit import fit_landmarks
 from relit.fit.photometric import fit_photometric
 from relit.models.head import HeadModel, load_head_model
 from relit.models.identity import identity_prior, load_identity_statistics
+from relit.models.landmark_noise import load_landmark_noise
 from relit.models.skin import load_skin_model
 from relit.observe.observe import observe
 from relit.progress import Progress
@@ -51,7 +52,7 @@ def observe_and_fit(
         check_one_person(observations)
     with progress.stage("landmarks") as step:
         prior = identity_prior(load_identity_statistics(), tuple(seen.identity_embedding for seen in observations))
-        start = fit_landmarks(model, observations, prior)
+        start = fit_landmarks(model, observations, prior, noise=load_landmark_noise())
         step(1, 1)
     with progress.stage("fit") as step:
         fits = fit_photometric(model, skin, observations, start, prior, on_step=step)

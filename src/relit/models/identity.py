@@ -9,8 +9,9 @@ from torch import Tensor
 
 from relit.models.registry import load_tensors
 
-# The response is learned from renders; a photo's embedding obeys it less well. Part of its information that counts.
-TRUST = 0.4
+NOISE = "observation_noise"
+# The noise is not Gaussian, and the population wider than any group of people. Part of the information that counts.
+TRUST = 0.7
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ class IdentityStatistics:
     covariance: Float[Tensor, "K K"]
     response: Float[Tensor, "D K"]  # embedding per standard deviation of an identity mode
     embedding: Float[Tensor, "D"]  # of identity 0
-    noise: Float[Tensor, "D D"]  # covariance of what skin, light, pose and expression add
+    noise: Float[Tensor, "D D"]  # mean square of what photos add: skin, light, pose, hair, and what the response is not
 
 
 @lru_cache(maxsize=1)
@@ -43,7 +44,7 @@ def load_identity_statistics() -> IdentityStatistics:
     Raises:
         AssetMissing, AssetCorrupt: the file is not there or not the recorded one.
     """
-    return IdentityStatistics(**load_tensors("identity"))
+    return IdentityStatistics(**load_tensors("identity") | {"noise": load_tensors(NOISE)["embedding"]})
 
 
 def identity_prior(

@@ -101,16 +101,7 @@ class Order:
 
 def make_sample(order: Order, index: int) -> dict[str, bytes]:
     """The files of sample `index` by extension, in the order of FILES."""
-    subject = draw_subject(order.seed, index, order.split)
-    rays, inside = (RAYS, False) if order.kind == "uv" else (PHOTO_RAYS, True)
-    model = load_head_model()
-    posed = placed(subject, model)
-    outfit = draw_outfit(subject, posed, model, subject.rng(_OUTFIT))
-    posed = occluded(posed, model, outfit.occluders(), rays, inside)
-    shot = draw_shot(subject.rng(_SHOT))
-    scene = draw_scene(order.split, towards_camera(shot), subject.rng(_SCENE), folders=order.lights)
-    size = order.size if order.kind == "uv" else max(PHOTO_MAPS, order.size)
-    maps = maps_of(subject, size, baked_occlusion(posed, size), order.skins)
+    subject, posed, outfit, shot, scene, maps = _drawn(order, index)
     if order.kind == "uv":
         lit = light_texture(posed, maps, scene.lighting, shot, outfit)
         files = _uv_files(lit, photographed(lit, shot, subject.rng(_DEVELOP)))
@@ -121,6 +112,26 @@ def make_sample(order: Order, index: int) -> dict[str, bytes]:
     files |= _map_files(maps, order.size)
     files["json"] = json.dumps(_facts(subject, posed, shot, scene, camera_px, outfit), separators=(",", ":")).encode()
     return {name: files[name] for name in FILES[order.kind]}
+
+
+def photo_of(order: Order, index: int) -> tuple[Subject, Posed, Shot, np.ndarray]:
+    """The subject, how it is posed and taken, and the picture (H, W, 3) uint8 of photograph `index`, before JPEG."""
+    subject, posed, outfit, shot, scene, maps = _drawn(order, index)
+    return subject, posed, shot, photograph(subject, posed, outfit, maps, scene, shot, subject.rng(_DEVELOP)).picture
+
+
+def _drawn(order: Order, index: int) -> tuple[Subject, Posed, Outfit, Shot, Scene, ReflectanceMaps]:
+    subject = draw_subject(order.seed, index, order.split)
+    rays, inside = (RAYS, False) if order.kind == "uv" else (PHOTO_RAYS, True)
+    model = load_head_model()
+    posed = placed(subject, model)
+    outfit = draw_outfit(subject, posed, model, subject.rng(_OUTFIT))
+    posed = occluded(posed, model, outfit.occluders(), rays, inside)
+    shot = draw_shot(subject.rng(_SHOT))
+    scene = draw_scene(order.split, towards_camera(shot), subject.rng(_SCENE), folders=order.lights)
+    size = order.size if order.kind == "uv" else max(PHOTO_MAPS, order.size)
+    maps = maps_of(subject, size, baked_occlusion(posed, size), order.skins)
+    return subject, posed, outfit, shot, scene, maps
 
 
 def _uv_files(lit: LitTexture, picture: np.ndarray) -> dict[str, bytes]:
