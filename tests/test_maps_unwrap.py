@@ -374,7 +374,7 @@ def test_lids_between_an_eye_and_a_rim_are_not_read_and_wide_ones_are():
     y, x = np.mgrid[:320, :320]
     far = np.hypot((x - 100) / 1.8, y - 100)
     lids = (far < 22).astype(np.float32)
-    ring, open_face = (far > 12) & (far < 15), far > 12
+    ring, open_face = (far > 12) & (far < 14), far > 12
     assert _cut_off(ring, lids).sum() > 0.9 * ring.sum() and not _cut_off(open_face, lids).any()
 
 

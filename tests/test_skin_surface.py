@@ -90,6 +90,22 @@ def test_a_dark_line_becomes_a_valley_only_where_the_photo_is_trusted(flat):
     assert torch.equal(doubted, plain)
 
 
+def test_skin_that_no_photo_shows_is_as_wrinkled_as_what_they_show(flat):
+    albedo, _ = flat
+    trust = torch.ones(SIZE, SIZE)
+    trust[:, : SIZE // 2] = 0
+    lines = torch.where(torch.arange(SIZE)[:, None, None] % 8 < 3, 0.75, 1.0)
+    unseen = region_masks(SIZE, SIZE)["forehead"][:, : SIZE // 2 - 8] > 0.9
+
+    def depth(albedo):
+        return infer_surface(albedo, trust).displacement_mm[:, : SIZE // 2 - 8][unseen].std()
+
+    smooth, wrinkled = depth(albedo), depth(albedo * lines)
+    assert wrinkled > 1.2 * smooth
+    nothing = infer_surface(albedo, torch.zeros(SIZE, SIZE)).displacement_mm[:, : SIZE // 2 - 8][unseen].std()
+    assert smooth < nothing < wrinkled
+
+
 def test_creases_of_a_mirrored_picture_are_mirrored():
     generator = torch.Generator().manual_seed(2)
     albedo = 0.3 + 0.05 * torch.rand(128, 128, 3, generator=generator).numpy()

@@ -21,7 +21,7 @@ DEEPEST = 0.15  # of the median irradiance; deeper shadow says nothing about col
 LOCAL = 14  # texels over which the skin's own brightness is followed
 # Log brightness against the skin around, that over the skin's own median, and texels, that still belong to a cover.
 STRANGE, UNUSUAL, REACH = 0.2, 3.5, 34
-NARROW = 7  # texels: skin of the lids that is nowhere as wide is not read
+NARROW = 5  # texels: skin of the lids that is nowhere as wide is not read
 
 
 @dataclass(frozen=True)
@@ -60,8 +60,9 @@ def find_bare_skin(seen: Unwrapped) -> BareSkin:
     strange = _strange(light, (seen.confidence.numpy() > 0.5) & ~covered, masks) & usable
     near = cv2.distanceTransform((~covered).astype(np.uint8), cv2.DIST_L2, 5) < REACH
     grown = ndimage.binary_propagation(cv2.dilate(_u8(covered), np.ones((5, 5))) > 0, mask=strange & near | covered)
-    grown |= _cut_off(seen.confidence.numpy() * (1 - cv2.dilate(_u8(grown), np.ones((5, 7)))) > 0.5, masks["eyelids"])
-    mask = 1 - cv2.GaussianBlur(cv2.dilate(grown.astype(np.float32), np.ones((5, 7))), (0, 0), 1.2)
+    around_eyes = np.maximum(masks["eyelids"], masks["under_eye"]) > 0.2
+    grown |= _cut_off(seen.confidence.numpy() * (1 - _with_margin(grown, around_eyes)) > 0.5, masks["eyelids"])
+    mask = 1 - cv2.GaussianBlur(_with_margin(grown, around_eyes).astype(np.float32), (0, 0), 1.2)
     return BareSkin(torch.from_numpy(mask), None if hair is None else torch.from_numpy(np.exp(hair) * level))
 
 
@@ -84,6 +85,11 @@ def _covered(seen: Unwrapped, masks: dict[str, np.ndarray], usable: np.ndarray, 
     return refused | (usable & (masks["scalp"] > 0.9)) if hairy else refused
 
 
+def _with_margin(covered: np.ndarray, around_eyes: np.ndarray) -> np.ndarray:
+    """(S, S) 0 or 1, what is covered and what is too near: less through glasses, whose rims are sharper than hair."""
+    return np.where(around_eyes, cv2.dilate(_u8(covered), np.ones((3, 3))), cv2.dilate(_u8(covered), np.ones((5, 7))))
+
+
 def _cut_off(bare: np.ndarray, eyelids: np.ndarray) -> np.ndarray:
     """(S, S) what little of the lids shows between an eye and the rim of glasses: mostly shadow and reflections."""
     ellipse = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (NARROW, NARROW))
@@ -95,7 +101,7 @@ def _strange(light: np.ndarray, skin: np.ndarray, masks: dict[str, np.ndarray]) 
     """(S, S) where plain skin is much darker or brighter than around it."""
     weight = cv2.erode(_u8(skin), np.ones((5, 5))).astype(np.float32)
     around = weighted_blur(light[..., None].astype(np.float32), weight, LOCAL)[..., 0]
-    features = np.max([masks[name] for name in (*MARKED, "beard")], 0) > 0.2
+    features = np.max([masks[name] for name in (*MARKED, "beard", "under_eye")], 0) > 0.2
     step = np.abs(cv2.GaussianBlur(light, (0, 0), 0.7) - around)
     usual = np.median(step[weight > 0]) if weight.any() else 0.0  # wrinkled skin is no hair
     return (step > max(STRANGE, UNUSUAL * usual)) & ~features & (masks["face"] > 0.3)

@@ -26,6 +26,9 @@ TAKEN = 0.16
 # Beside a whole surface from elsewhere: its share in the specular albedo, as both err apart, and what is left of the creases
 # by rule, of which it holds some itself.
 SECOND, CREASES = 0.5, 0.6
+# Mean depth of the creases that photos of faces show, 25 portraits, and bounds of a person's over it: lines of skin that no
+# photo shows are as much deeper or shallower.
+WRINKLED_MM, AGED = 0.012, (0.6, 3.0)
 _COARSE = 256
 # Per region: factor on F0, perceptual roughness, depth factors of pores, of the isotropic net, of lines across.
 _REGIONS = {
@@ -105,7 +108,10 @@ def infer_surface(
 
     relief_area = masks["face"] * _none_of(masks, "lips", "brows", "nostrils", "scalp", "eyelids")
     relief_area = relief_area * (1 - 0.7 * masks["beard"])
-    creases = creases_mm(albedo, enlarge(relief_area, height, width) * trust)
+    read = enlarge(relief_area, height, width) * trust
+    creases = creases_mm(albedo, read)
+    # 1 where nothing is read
+    aged = np.clip((np.abs(creases).sum() + 1e-3) / (WRINKLED_MM * read.sum() + 1e-3), *AGED)
     gloss = enlarge(gloss * (1 - TAKEN * masks["face"]), height, width)
     if factor is not None:
         gloss *= factor.numpy()
@@ -119,7 +125,9 @@ def infer_surface(
     if size is not None and size != (height, width):
         height, width = size
         creases = cv2.resize(creases, (width, height), interpolation=cv2.INTER_CUBIC)
-    amounts = {"pores": pores, "lines": lines, "furrows": furrows, "lips": masks["lips"]}
+    unseen = 1 - cv2.resize(trust, (_COARSE, _COARSE), interpolation=cv2.INTER_AREA)
+    age = 1 + unseen * (aged - 1)
+    amounts = {"pores": pores, "lines": lines * age, "furrows": furrows * age, "lips": masks["lips"]}
     pits = pores_mm(height, width, amounts, seed)
     # where the photo itself shows fine relief the synthetic one steps back
     pits *= 1 - 0.6 * np.clip(blur_mm(np.abs(creases), 1.5) / 0.01, 0, 1)
