@@ -9,6 +9,7 @@ from torch import Tensor
 
 from relit.fit import terms
 from relit.fit.landmark_fit import LandmarkFit
+from relit.fit.lids import settled_lids
 from relit.fit.light import light_prior, solve_light
 from relit.fit.minimise import descend
 from relit.fit.view import View, lighting_of, new_view, pose_terms
@@ -53,7 +54,7 @@ def fit_photometric(
     """One fit per photo, all with one identity and one skin.
 
     The energy compares colour, landmarks and the recognition network's embedding, and keeps shape, expression, skin and
-    light probable. Occlusion of the light is computed for the shape at the start.
+    light probable. Occlusion of the light is computed for the shape at the start. Lids follow their landmarks at the end.
 
     Raises:
         FitDiverged: an energy became not a number.
@@ -91,6 +92,10 @@ def fit_photometric(
     for view in views:
         unknowns += [(view.expression, 0.01), (view.pose, 0.002), (view.sh, 0.02)]
     energies = descend(energy, unknowns, options.steps, project_onto_bounds)
+    neutral = neutral_vertices(model, identity.detach())
+    for view in views:
+        pose = view.expression.detach(), view.gaze_rad
+        view.expression = settled_lids(model, neutral, pose, view.current_camera(), view.landmarks_px)
     return tuple(
         FaceFit(
             method="",

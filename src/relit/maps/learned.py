@@ -22,7 +22,7 @@ from relit.maps.sighting import Sighting
 from relit.maps.specular import read_factor
 from relit.maps.unwrap import Unwrapped, texels
 from relit.models.delighting import COARSE, ROWS, SIZE, delight_texture, load_delighting
-from relit.models.head import HeadModel, neutral_vertices, posed_vertices
+from relit.models.head import HeadModel, expression_morphs, neutral_vertices, posed_vertices
 from relit.models.regions import region_masks
 from relit.models.skin import load_skin_model, skin_albedo
 from relit.models.specular import load_specular
@@ -100,7 +100,7 @@ def read_texture(
     plain = masks["cheeks"] + masks["forehead"] + masks["chin"] > 0.5
 
     neutral = neutral_vertices(model, fit.identity, fit.vertex_offset)
-    vertices = posed_vertices(model, neutral, fit.expression, fit.gaze_rad)
+    vertices = posed_vertices(model, neutral, fit.expression, fit.gaze_rad, expression_morphs(model, neutral))
     geometry = torch.cat([vertex_normals(vertices, model.triangles), vertices], 1)
     normal, position = interpolate(geometry, model.triangles, fragments).split((3, 3), 2)
     inside = (fragments.triangle >= 0)[..., None]

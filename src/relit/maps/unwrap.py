@@ -12,7 +12,7 @@ from torch import Tensor
 from relit.geometry.camera import camera_centre, project
 from relit.geometry.mesh import vertex_normals
 from relit.geometry.uv import rasterise_uv
-from relit.models.head import HeadModel, neutral_vertices, posed_vertices, skin_vertices
+from relit.models.head import HeadModel, expression_morphs, neutral_vertices, posed_vertices, skin_vertices
 from relit.render.occlusion import light_transfer
 from relit.render.rasterise import Fragments, interpolate, rasterise
 from relit.render.render import vertex_light
@@ -61,7 +61,7 @@ def texels(model: HeadModel, rows: int, columns: int) -> Fragments:
 def view_of(model: HeadModel, fit: FaceFit) -> View:
     """The posed head of a fit as the camera sees it, under the fitted light, shaded as the fit does."""
     neutral = neutral_vertices(model, fit.identity, fit.vertex_offset)
-    vertices = posed_vertices(model, neutral, fit.expression, fit.gaze_rad)
+    vertices = posed_vertices(model, neutral, fit.expression, fit.gaze_rad, expression_morphs(model, neutral))
     normals = vertex_normals(vertices, model.triangles)
     towards = torch.nn.functional.normalize(camera_centre(fit.camera) - vertices, dim=-1)
     transfer = light_transfer(vertices, model.triangles, traced=skin_vertices(model))

@@ -1,0 +1,49 @@
+"""How far the lids are open, settled last and for itself."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from relit.fit.minimise import least_squares
+from relit.geometry.camera import project
+from relit.models.head import ARKIT_NAMES, HeadModel, expression_morphs, landmark_points, posed_vertices
+from relit.types import Camera
+
+UPPER = (246, 161, 160, 159, 158, 157, 173, 466, 388, 387, 386, 385, 384, 398)  # MediaPipe's landmarks, right and left
+LOWER = (7, 163, 144, 145, 153, 154, 155, 249, 390, 373, 374, 380, 381, 382)  # each below the upper one
+LIDS = tuple(ARKIT_NAMES.index(f"eye{name}{side}") for name in ("Blink", "Squint", "Wide") for side in ("Left", "Right"))
+LID_SD = 0.25  # how far the weights may move from where the whole fit left them
+
+
+def settled_lids(
+    model: HeadModel,
+    neutral: Float[Tensor, "V 3"],
+    pose: tuple[Float[Tensor, "52"], Float[Tensor, "2 2"]],
+    camera: Camera,
+    landmarks_px: Float[Tensor, "478 2"],
+) -> Float[Tensor, "52"]:
+    """The expression with eyes as open as the landmarks say.
+
+    In the energy of the whole face colours, the recognition network and other landmarks outweigh a millimetre of lid,
+    and the prior prefers eyes of usual width: narrow eyes stay up to a fifth too open, wide ones too narrow. Blink,
+    squint and wide of both eyes therefore follow the distances between upper and lower lid, with this identity's own
+    morphs, as the head is rendered. The neutral shape stays.
+
+    Args:
+        pose: expression and gaze in radians that the fit found.
+        camera: of the picture that the landmarks are measured in.
+    """
+    expression, gaze_rad = pose
+    morphs, lids = expression_morphs(model, neutral), list(LIDS)
+    noise = (model.landmark_sigma[list(UPPER)] * camera.focal_px / camera.camera_from_head[2, 3]).clamp_min(1e-3)
+    seen = (landmarks_px[list(UPPER)] - landmarks_px[list(LOWER)]).norm(dim=1)
+
+    def residuals(weights: Tensor) -> Tensor:
+        own = expression.index_copy(0, torch.tensor(lids), weights)
+        points = landmark_points(model, posed_vertices(model, neutral, own, gaze_rad, morphs))
+        places = project(camera, points)[:, :2]
+        opening = (places[list(UPPER)] - places[list(LOWER)]).square().sum(1).add(1e-6).sqrt()
+        return torch.cat([0.6 * (opening - seen) / noise, (weights - expression[lids]) / LID_SD])
+
+    still = torch.zeros(len(lids))
+    return expression.index_copy(0, torch.tensor(lids), least_squares(residuals, expression[lids], still, still + 1, 6))
