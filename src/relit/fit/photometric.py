@@ -9,10 +9,9 @@ from torch import Tensor
 
 from relit.fit import terms
 from relit.fit.landmark_fit import LandmarkFit
-from relit.fit.lids import settled_lids
 from relit.fit.light import light_prior, solve_light
 from relit.fit.minimise import descend
-from relit.fit.view import View, lighting_of, new_view, pose_terms
+from relit.fit.view import View, lighting_of, new_view, pose_terms, settle_lids
 from relit.geometry.camera import camera_centre, project
 from relit.geometry.mesh import vertex_normals
 from relit.models.head import HeadModel, neutral_vertices, posed_vertices
@@ -92,10 +91,7 @@ def fit_photometric(
     for view in views:
         unknowns += [(view.expression, 0.01), (view.pose, 0.002), (view.sh, 0.02)]
     energies = descend(energy, unknowns, options.steps, project_onto_bounds)
-    neutral = neutral_vertices(model, identity.detach())
-    for view in views:
-        pose = view.expression.detach(), view.gaze_rad
-        view.expression = settled_lids(model, neutral, pose, view.current_camera(), view.landmarks_px)
+    settle_lids(model, identity.detach(), views)
     return tuple(
         FaceFit(
             method="",

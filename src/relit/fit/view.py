@@ -8,9 +8,10 @@ from torch.nn.functional import interpolate as resize
 
 from relit.fit import terms
 from relit.fit.landmark_fit import expression_prior
+from relit.fit.lids import settled_lids
 from relit.geometry.camera import cropped, project
 from relit.geometry.transforms import rigid, rotation_from_vector
-from relit.models.head import HeadModel, landmark_points, posed_vertices
+from relit.models.head import HeadModel, landmark_points, neutral_vertices, posed_vertices
 from relit.models.recognition import SFace, align_face
 from relit.types import Camera, Lighting, Observation
 
@@ -118,6 +119,14 @@ def pose_terms(model: HeadModel, shape: Tensor, view: View, identity_trust: floa
         "expression_prior": terms.gaussian_term((view.expression - view.hint) / view.hint_sd),
         "pose_prior": terms.gaussian_term(view.pose[5:] / 0.1),
     }
+
+
+def settle_lids(model: HeadModel, identity: Tensor, views: list[View]) -> None:
+    """Opens the eyes of each view, in place, as far as its landmarks say; the last step of a fit with that identity (K,)."""
+    neutral = neutral_vertices(model, identity)
+    for view in views:
+        pose = view.expression.detach(), view.gaze_rad
+        view.expression = settled_lids(model, neutral, pose, view.current_camera(), view.landmarks_px)
 
 
 def lighting_of(sh: Tensor) -> Lighting:
