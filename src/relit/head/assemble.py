@@ -7,6 +7,7 @@ import torch
 from relit.head.eyes import BROWN, iris_colour, paint_eyes
 from relit.head.mouth import paint_mouth
 from relit.head.occlusion import baked_occlusion
+from relit.head.rest import with_own_lids
 from relit.models.head import HeadModel, expression_morphs, neutral_vertices
 from relit.types import FaceFit, Head, Observation, ReflectanceMaps
 
@@ -15,6 +16,7 @@ def assemble_head(
     model: HeadModel, observations: tuple[Observation, ...], fits: tuple[FaceFit, ...], maps: ReflectanceMaps
 ) -> Head:
     """The neutral head: the photo's expression is removed and kept as the pose of `Head.fits`."""
+    fits = with_own_lids(model, fits)
     neutral = neutral_vertices(model, fits[0].identity, fits[0].vertex_offset)
     seen = [iris_colour(observation, fit) for observation, fit in zip(observations, fits, strict=True)]
     told = [colour for colour in seen if colour is not None]

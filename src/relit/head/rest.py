@@ -1,0 +1,47 @@
+"""How the lids lie when the face is at rest."""
+
+from dataclasses import replace
+
+from jaxtyping import Float
+from torch import Tensor
+
+from relit.models.head import ARKIT_NAMES, HeadModel, expression_morphs, neutral_vertices
+from relit.types import FaceFit
+
+MOST = 0.35  # weight; lids that are closed farther blink
+_pair = lambda name: [ARKIT_NAMES.index(f"{name}{side}") for side in ("Left", "Right")]  # noqa: E731
+SMILES = _pair("mouthSmile")
+# What narrows the eyes, and the share of it that a full smile explains.
+NARROWING = (_pair("eyeBlink"), 0.3), (_pair("eyeSquint"), 1.0)
+
+
+def with_own_lids(model: HeadModel, fits: tuple[FaceFit, ...]) -> tuple[FaceFit, ...]:
+    """The fits of one person with lids of the neutral head as all photos show them; in its poses the head stays as it is.
+
+    Faces hold their eyes open to different degrees. A fit tells that by the lids' blendshapes, since the prior of the shape
+    keeps to the usual opening: left there, the neutral head of narrow eyes would stare.
+    """
+    own = [
+        min([MOST, *(_of_both(fit.expression, pair) * (1 - smiled * float(fit.expression[SMILES].mean())) for fit in fits)])
+        for pair, smiled in NARROWING
+    ]
+    if max(own) <= 0:
+        return fits
+    neutral = neutral_vertices(model, fits[0].identity, fits[0].vertex_offset)
+    offset = fits[0].vertex_offset + sum(
+        share * expression_morphs(model, neutral, tuple(pair)).sum(0) for share, (pair, _) in zip(own, NARROWING, strict=True)
+    )
+    return tuple(replace(fit, vertex_offset=offset, expression=_less(fit.expression, own)) for fit in fits)
+
+
+def _of_both(expression: Float[Tensor, "52"], pair: list[int]) -> float:
+    return float(expression[pair].min())
+
+
+def _less(expression: Float[Tensor, "52"], own: list[float]) -> Float[Tensor, "52"]:
+    """The weights that are left; a blink's count from the narrower lids to closed ones, as before."""
+    (blinks, _), (squints, _) = NARROWING
+    result = expression.clone()
+    result[blinks] = (expression[blinks] - own[0]) / (1 - own[0])
+    result[squints] = expression[squints] - own[1]
+    return result.clamp(0, 1)
