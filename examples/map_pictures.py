@@ -18,6 +18,7 @@ from relit.observe.observe import observe
 
 SIDE = 256
 LIGHTS = (("studio", -0.4), ("sunset", 0.4), ("overcast", 0.0))
+STEEPER = 5.0  # normals averaged over so few pixels look flat otherwise
 FACE = (0.08, 0.72), (0.12, 0.88)  # of the layout
 
 
@@ -35,7 +36,8 @@ def cells(photo_path: str, avatar: str) -> list[np.ndarray]:
     head = relit.load_avatar(avatar)
     maps = head.maps
     shown = [srgb_from_linear(maps.diffuse_albedo), grey(maps.specular_albedo / 0.06), grey(maps.roughness)]
-    shown += [0.5 + 0.5 * maps.specular_normal]
+    steep = torch.nn.functional.normalize(maps.specular_normal * torch.tensor([STEEPER, STEEPER, 1.0]), dim=-1)
+    shown += [0.5 + 0.5 * steep]
     found = [face_of(relit.load_photo(photo_path))] + [as_bytes(cropped(texture.numpy())) for texture in shown]
     for light, yaw in LIGHTS:
         rgba = relit.render_head(head, look_at_face((SIDE, SIDE), 1.0, 0.25, yaw, 0.0), relit.load_lighting(light))
