@@ -11,7 +11,7 @@ from relit.types import Camera
 
 UPPER = (246, 161, 160, 159, 158, 157, 173, 466, 388, 387, 386, 385, 384, 398)  # MediaPipe's landmarks, right and left
 LOWER = (7, 163, 144, 145, 153, 154, 155, 249, 390, 373, 374, 380, 381, 382)  # each below the upper one
-LIDS = tuple(ARKIT_NAMES.index(f"eye{name}{side}") for name in ("Blink", "Squint", "Wide") for side in ("Left", "Right"))
+LIDS = tuple(ARKIT_NAMES.index(f"eye{name}{side}") for name in ("Blink", "Squint") for side in ("Left", "Right"))
 LID_SD = 0.25  # how far the weights may move from where the whole fit left them
 
 
@@ -25,9 +25,10 @@ def settled_lids(
     """The expression with eyes as open as the landmarks say.
 
     In the energy of the whole face colours, the recognition network and other landmarks outweigh a millimetre of lid,
-    and the prior prefers eyes of usual width: narrow eyes stay up to a fifth too open, wide ones too narrow. Blink,
-    squint and wide of both eyes therefore follow the distances between upper and lower lid, with this identity's own
-    morphs, as the head is rendered. The neutral shape stays.
+    and the prior prefers eyes of usual width: narrow eyes stay up to a fifth too open. Blink and squint of both eyes
+    therefore follow the distances between upper and lower lid, with this identity's own morphs, as the head is
+    rendered. The neutral shape stays, and so do lids that the fit opened wide: these distances do not tell how high
+    the eyeball lies between the lids, and white above an iris makes a stare.
 
     Args:
         pose: expression and gaze in radians that the fit found.
