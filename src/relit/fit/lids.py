@@ -35,16 +35,16 @@ def settled_lids(
         camera: of the picture that the landmarks are measured in.
     """
     expression, gaze_rad = pose
-    morphs, lids = expression_morphs(model, neutral), list(LIDS)
+    morphs, lids = expression_morphs(model, neutral), torch.tensor(LIDS)
     noise = (model.landmark_sigma[list(UPPER)] * camera.focal_px / camera.camera_from_head[2, 3]).clamp_min(1e-3)
     seen = (landmarks_px[list(UPPER)] - landmarks_px[list(LOWER)]).norm(dim=1)
 
     def residuals(weights: Tensor) -> Tensor:
-        own = expression.index_copy(0, torch.tensor(lids), weights)
+        own = expression.index_copy(0, lids, weights)
         points = landmark_points(model, posed_vertices(model, neutral, own, gaze_rad, morphs))
         places = project(camera, points)[:, :2]
         opening = (places[list(UPPER)] - places[list(LOWER)]).square().sum(1).add(1e-6).sqrt()
         return torch.cat([0.6 * (opening - seen) / noise, (weights - expression[lids]) / LID_SD])
 
     still = torch.zeros(len(lids))
-    return expression.index_copy(0, torch.tensor(lids), least_squares(residuals, expression[lids], still, still + 1, 6))
+    return expression.index_copy(0, lids, least_squares(residuals, expression[lids], still, still + 1, 6))

@@ -21,10 +21,11 @@ def with_own_lids(model: HeadModel, fits: tuple[FaceFit, ...]) -> tuple[FaceFit,
     Faces hold their eyes open to different degrees. A fit tells that by the lids' blendshapes, since the prior of the shape
     keeps to the usual opening: left there, the neutral head of narrow eyes would stare.
     """
-    own = [
-        min([MOST, *(_of_both(fit.expression, pair) * (1 - smiled * float(fit.expression[SMILES].mean())) for fit in fits)])
-        for pair, smiled in NARROWING
-    ]
+    own = [MOST] * len(NARROWING)
+    for fit in fits:
+        smile = fit.expression[SMILES].mean()
+        shown = (float(fit.expression[pair].min() * (1 - smiled * smile)) for pair, smiled in NARROWING)
+        own = [min(least, one) for least, one in zip(own, shown, strict=True)]
     if max(own) <= 0:
         return fits
     neutral = neutral_vertices(model, fits[0].identity, fits[0].vertex_offset)
@@ -32,10 +33,6 @@ def with_own_lids(model: HeadModel, fits: tuple[FaceFit, ...]) -> tuple[FaceFit,
         share * expression_morphs(model, neutral, tuple(pair)).sum(0) for share, (pair, _) in zip(own, NARROWING, strict=True)
     )
     return tuple(replace(fit, vertex_offset=offset, expression=_less(fit.expression, own)) for fit in fits)
-
-
-def _of_both(expression: Float[Tensor, "52"], pair: list[int]) -> float:
-    return float(expression[pair].min())
 
 
 def _less(expression: Float[Tensor, "52"], own: list[float]) -> Float[Tensor, "52"]:
