@@ -12,6 +12,7 @@ import torch
 from relit.appearance.colour import linear_from_srgb
 from relit.errors import NoFaceFound
 from relit.models.landmarks import detect_faces, detect_landmarks, mirror_partners
+from relit.observe.glasses import closed_path
 from relit.observe.observe import blur_ratio, head_yaw_rad, observe
 from relit.observe.regions import face_size_px, openings
 from relit.observe.skin_mask import skin_mask
@@ -197,6 +198,36 @@ def test_fringe_and_glasses_painted_on_the_face_are_no_skin():
     eye = points[[33, 133]].mean(0)
     assert at(eye + [0, 0.15 * size]) < 0.5  # lower rim
     assert at(points[50]) > 0.8 and at(points[4]) > 0.8
+
+
+def test_lines_seen_through_glasses_are_skin():
+    """Wrinkles beneath the eyes are as dark as a frame, but the rim runs around them."""
+    points = seen().landmarks.points_px.numpy()
+    size = face_size_px(points)
+    painted = astronaut().copy()
+    for eye in ((33, 133), (362, 263)):
+        centre = points[list(eye)].mean(0).round().astype(int)
+        rim = (centre + [0, int(0.045 * size)]).tolist(), (int(0.16 * size), int(0.12 * size))
+        cv2.ellipse(painted, *rim, 0, 0, 360, (15, 15, 20), 2)
+        ends = (centre + [-int(0.06 * size), int(0.085 * size)], centre + [int(0.06 * size), int(0.085 * size)])
+        cv2.line(painted, *(end.tolist() for end in ends), (60, 30, 20), 2)
+    between = [(points[i] + [0, 0.03 * size]).round().astype(int).tolist() for i in (133, 362)]
+    cv2.line(painted, *between, (15, 15, 20), 3)
+    mask = skin_mask(photo(painted).linear, seen().landmarks).numpy()
+    at = lambda place: float(mask[int(place[1]), int(place[0])])  # noqa: E731
+    for eye in ((33, 133), (362, 263)):
+        middle = points[list(eye)].mean(0)
+        assert at(middle + [0, 0.085 * size]) > 0.7  # the wrinkle
+        assert at(middle + [0, 0.165 * size]) < 0.5  # the rim
+
+
+def test_a_closed_path_follows_what_stands_out_and_closes():
+    rows, columns = np.mgrid[:128, :56]
+    ring = 28 + 8 * np.sin(2 * np.pi * rows / 128)
+    gain = np.exp(-((columns - ring) ** 2) / 4)
+    gain[30:60, 10] = 2  # brighter, but it leads nowhere
+    path = closed_path(gain)
+    assert np.abs(path - ring[:, 0]).max() <= 1.5 and abs(path[0] - path[-1]) <= 2
 
 
 @pytest.mark.parametrize("colour", [(235, 240, 240), (120, 170, 200), (35, 35, 38)])

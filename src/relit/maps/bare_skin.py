@@ -60,7 +60,8 @@ def find_bare_skin(seen: Unwrapped) -> BareSkin:
     strange = _strange(light, (seen.confidence.numpy() > 0.5) & ~covered, masks) & usable
     near = cv2.distanceTransform((~covered).astype(np.uint8), cv2.DIST_L2, 5) < REACH
     grown = ndimage.binary_propagation(cv2.dilate(_u8(covered), np.ones((5, 5))) > 0, mask=strange & near | covered)
-    around_eyes = np.maximum(masks["eyelids"], masks["under_eye"]) > 0.2
+    around_eyes = np.max([masks[name] for name in ("eyelids", "under_eye", "nose")], 0) > 0.05
+    around_eyes = cv2.dilate(_u8(around_eyes), np.ones((9, 9))) > 0
     grown |= _cut_off(seen.confidence.numpy() * (1 - _with_margin(grown, around_eyes)) > 0.5, masks["eyelids"])
     mask = 1 - cv2.GaussianBlur(_with_margin(grown, around_eyes).astype(np.float32), (0, 0), 1.2)
     return BareSkin(torch.from_numpy(mask), None if hair is None else torch.from_numpy(np.exp(hair) * level))
@@ -102,6 +103,7 @@ def _strange(light: np.ndarray, skin: np.ndarray, masks: dict[str, np.ndarray]) 
     weight = cv2.erode(_u8(skin), np.ones((5, 5))).astype(np.float32)
     around = weighted_blur(light[..., None].astype(np.float32), weight, LOCAL)[..., 0]
     features = np.max([masks[name] for name in (*MARKED, "beard", "under_eye")], 0) > 0.2
+    features |= cv2.dilate(_u8(masks["nose"] > 0.2), np.ones((11, 11))) > 0  # its wings lie in creases
     step = np.abs(cv2.GaussianBlur(light, (0, 0), 0.7) - around)
     usual = np.median(step[weight > 0]) if weight.any() else 0.0  # wrinkled skin is no hair
     return (step > max(STRANGE, UNUSUAL * usual)) & ~features & (masks["face"] > 0.3)

@@ -43,3 +43,14 @@ def openings(points_px: np.ndarray, height: int, width: int) -> Float[np.ndarray
 def face_size_px(points_px: np.ndarray) -> float:
     """The longer side of the box around the face's landmarks (478, 2)."""
     return float(np.ptp(points_px[:468], 0).max())
+
+
+def signed_depth(mask: Bool[np.ndarray, "H W"]) -> Float[np.ndarray, "H W"]:
+    """Signed distance to the edge in pixels, positive inside."""
+    inside, outside = (cv2.distanceTransform(m.astype(np.uint8), cv2.DIST_L2, 5) for m in (mask, ~mask))
+    return inside - outside
+
+
+def dilated(mask: Bool[np.ndarray, "H W"], radius_px: float) -> Bool[np.ndarray, "H W"]:
+    """The mask grown by a radius, or shrunk by a negative one."""
+    return signed_depth(mask) > -radius_px

@@ -16,7 +16,8 @@ from scipy.sparse.linalg import cg
 from torch import Tensor
 
 from relit.models.contours import LIPS, OVAL
-from relit.observe.regions import BEARD, BROWS, CHEEKS, EYES, NOSE, face_size_px, openings, polygons
+from relit.observe.glasses import glasses
+from relit.observe.regions import BEARD, BROWS, CHEEKS, EYES, NOSE, dilated, face_size_px, openings, polygons, signed_depth
 from relit.types import Landmarks
 
 SIDE_PX = 288  # of the working picture
@@ -26,10 +27,6 @@ PASSES = 2
 BINS, LOW, HIGH = 24, (-3.0, -0.6, -0.6), (0.8, 0.6, 0.6)
 SHADOW = 0.8  # how much rarer skin is per bin of darkness below the lit skin seen: a cast shadow keeps its chromaticity
 UNSEEN = 0.1  # of the surroundings' density: colours that the ring around the face does not show
-# Glasses: widest frame over the face's size; log contrast of a rim; and for dark and for bright frames the contrast of a
-# bridge, the share of the rims' zone that they fill, the contrast where a frame is sure, and to which it reaches, in rims'.
-FRAME_WIDTH, RIM = 0.05, 0.35
-DARK, BRIGHT = (0.35, 0.14, 2.0, 0.7), (0.18, 0.085, 1.2, 0.5)
 # Where skin is seen even above a mask or a scarf (MediaPipe indices); how much less red than it what covers the mouth is,
 # in log red/green (lips are redder), and how far colours may be from the cover's, against that from the skin's.
 UPPER, PALER, NEARER = (9, 151, 107, 336, 6, 197), 0.24, 1.0
@@ -62,18 +59,18 @@ def segment_face(crop: Float[np.ndarray, "S S 3"], points: Float[np.ndarray, "47
     size = face_size_px(points)
     colour, texture = _features(crop)
     oval, eyes, brows, lips = region(OVAL), region(*EYES), region(*BROWS), region(LIPS)
-    core = region(*CHEEKS, NOSE) & oval & ~_dilated(eyes | lips, 0.01 * size)
+    core = region(*CHEEKS, NOSE) & oval & ~dilated(eyes | lips, 0.01 * size)
     cover = _mouth_cover(colour, lips, points, size) & _grown(points, 1.1, 1.1, side)
     if not (core & ~cover).any():  # red hair over the forehead makes all skin look pale
         cover = np.zeros_like(cover)
     core = _typical(colour, core & ~cover)
     colour = colour - np.median(colour[core], 0)
-    depth = _depth(oval) / size
+    depth = signed_depth(oval) / size
     beneath_brows = np.arange(side)[:, None] > points[168, 1]
-    certain = (core | ((depth > 0.12) & beneath_brows)) & ~_dilated(cover, 0.02 * size)
+    certain = (core | ((depth > 0.12) & beneath_brows)) & ~dilated(cover, 0.02 * size)
     # what is dark or red on every face says nothing about hair
     trust = np.where(region(BEARD), 0.25, 1.0)
-    marked = _dilated(eyes, 0.045 * size) | _dilated(brows, 0.015 * size) | _dilated(lips, 0.01 * size)
+    marked = dilated(eyes, 0.045 * size) | dilated(brows, 0.015 * size) | dilated(lips, 0.01 * size)
     trust = cv2.GaussianBlur(np.where(marked, 0.1, trust), (0, 0), 0.008 * size)
     expected = np.clip(depth / 0.05, -3, 2.7)
     ring = _ring(points, side, size) & ~_skin_like(colour, core) | cover
@@ -89,7 +86,7 @@ def segment_face(crop: Float[np.ndarray, "S S 3"], points: Float[np.ndarray, "47
     chin = points[list(OVAL), 1] > points[[61, 291], 1].mean()
     below = np.arange(side)[:, None] > points[np.array(OVAL)[chin], 1].min()
     mask = np.where(below & ~oval, 0, mask)
-    return cv2.GaussianBlur((mask * ~_glasses(colour[..., 0], points, size)).astype(np.float32), (0, 0), 0.8)
+    return cv2.GaussianBlur((mask * ~glasses(colour[..., 0], points, size)).astype(np.float32), (0, 0), 0.8)
 
 
 def _view(points: np.ndarray) -> np.ndarray:
@@ -217,41 +214,13 @@ def _mouth_cover(colour: np.ndarray, lips: np.ndarray, points: np.ndarray, size:
     away = lambda hue: np.linalg.norm(colour[..., 1:] - hue, axis=-1)  # noqa: E731
     below = np.arange(len(colour))[:, None] > points[168, 1]
     alike = cv2.morphologyEx(((away(cover) < NEARER * away(skin)) & below).astype(np.uint8), cv2.MORPH_CLOSE, np.ones((9, 9)))
-    return _dilated(ndimage.binary_propagation(lips & (alike > 0), mask=alike > 0), 0.012 * size)
+    return dilated(ndimage.binary_propagation(lips & (alike > 0), mask=alike > 0), 0.012 * size)
 
 
 def _disc(picture: np.ndarray, centre: np.ndarray, radius: float) -> np.ndarray:
     """(S, S) bool"""
     y, x = np.mgrid[: picture.shape[0], : picture.shape[1]]
     return (x - centre[0]) ** 2 + (y - centre[1]) ** 2 <= max(radius, 1.0) ** 2
-
-
-def _glasses(luminance: np.ndarray, points: np.ndarray, size: float) -> Bool[np.ndarray, "S S"]:
-    """The frame of glasses, dark or bright, where a bridge over the nose and rims on the cheeks tell that they are worn."""
-    smooth = cv2.GaussianBlur(luminance.astype(np.float32), (0, 0), 0.7)
-    dark = _frame(smooth, points, size, cv2.MORPH_BLACKHAT, DARK)
-    return dark | _frame(smooth, points, size, cv2.MORPH_TOPHAT, BRIGHT)
-
-
-def _frame(smooth: np.ndarray, points: np.ndarray, size: float, contrast: int, told: tuple) -> Bool[np.ndarray, "S S"]:
-    """A frame darker (black hat) or brighter (top hat) than the skin around it, if there is one."""
-    bridged, share, sure, reach = told
-    side, width = len(smooth), int(FRAME_WIDTH * size) | 1
-    strength = lambda shape: cv2.morphologyEx(smooth, contrast, shape)  # noqa: E731
-    line = strength(cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (width, width)))
-    inner = points[[133, 362]]
-    gap = inner[1, 0] - inner[0, 0]
-    columns = slice(int(inner[0, 0] + 0.3 * gap), int(inner[1, 0] - 0.3 * gap) + 1)
-    rows = slice(int(points[[55, 285], 1].mean()), int(inner[:, 1].mean() + 0.35 * gap))
-    bridge = strength(np.ones((width, 1), np.uint8))[rows, columns]
-    eyes = polygons(points, EYES, side, side)
-    around = _dilated(eyes, 0.16 * size) & ~_dilated(eyes, 0.03 * size)
-    beneath = np.arange(side)[:, None] > points[[33, 263], 1].mean() + 0.03 * size
-    rims = line[_dilated(eyes, 0.13 * size) & ~_dilated(eyes, 0.045 * size) & beneath]
-    if not bridge.size or bridge.mean(1).max() < bridged or np.mean(rims > RIM) < share:
-        return np.zeros((side, side), bool)
-    frame = ndimage.binary_propagation(around & (line > sure * RIM), mask=around & (line > reach * RIM))
-    return _dilated(frame, 0.014 * size)
 
 
 def _ring(points: np.ndarray, side: int, size: float) -> np.ndarray:
@@ -272,13 +241,3 @@ def _large(mask: np.ndarray) -> np.ndarray:
     labels, count = ndimage.label(mask)
     areas = np.bincount(labels.ravel(), minlength=count + 1)
     return mask & (areas > 0.05 * mask.sum())[labels]
-
-
-def _depth(mask: np.ndarray) -> np.ndarray:
-    """Signed distance to the edge in pixels, positive inside."""
-    inside, outside = (cv2.distanceTransform(m.astype(np.uint8), cv2.DIST_L2, 5) for m in (mask, ~mask))
-    return inside - outside
-
-
-def _dilated(mask: np.ndarray, radius: float) -> np.ndarray:
-    return _depth(mask) > -radius
