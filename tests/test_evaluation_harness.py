@@ -12,7 +12,7 @@ from relit.cli import main
 from relit.errors import InputError
 from relit.evaluation.case import Case
 from relit.evaluation.contenders import Answer, Contender, canonical_face, contender, model_mesh, true_answer
-from relit.evaluation.harness import Item, items_of, measured, spread, timed
+from relit.evaluation.harness import Item, Plan, items_of, measured, recorded, spread, timed
 from relit.evaluation.reference import Reference, face_mask
 from relit.evaluation.testset import open_testset, read_photo, read_subject
 from relit.methods import METHODS, WEIGHTS
@@ -83,7 +83,10 @@ def test_results_are_resumed_and_stale_ones_made_again(folder, tmp_path, capsys)
     records = [json.loads(line) for line in lines.read_text().splitlines()]
     assert [r["key"] for r in records] == ["s00_a", "s00_b"] and records[0]["kept"] and "kept" not in records[1]
     assert json.loads(last)["summary"]["canonical"]["solved"] == 2
+    plan = Plan(str(folder), tmp_path)
+    assert [record["key"] for record in recorded(["canonical"], plan)["canonical"]] == ["s00_a", "s00_b"]
     lines.write_text(marked.replace('"version": "', '"version": "older'))
+    assert recorded(["canonical"], plan) == {"canonical": []}
     assert run(capsys, *arguments, "--limit", 1)[0] == 0
     assert "kept" not in json.loads(lines.read_text())
 

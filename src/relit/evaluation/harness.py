@@ -106,6 +106,18 @@ def evaluate(methods: list[str], plan: Plan, progress: Progress = SILENT) -> dic
     return {name: [records[key] for key in order] for name, records in done.items()}
 
 
+def recorded(methods: list[str], plan: Plan) -> dict[str, list[dict]]:
+    """The records that `plan.out` holds already, in the set's order; nothing is measured.
+
+    Raises:
+        InputError, AssetError: as `evaluate`.
+    """
+    opened = open_testset(plan.data)
+    truths = {item.key: fingerprint(opened, item) for item in items_of(opened, plan.photos)}
+    done = {name: kept_lines(plan.out / f"{name}.jsonl", stamp_of(contender(name), plan.size), truths) for name in methods}
+    return {name: [kept[key] for key in truths if key in kept] for name, kept in done.items()}
+
+
 def spread(items: list[Item]) -> list[Item]:
     """The items in an order of which every beginning is a fair sample: a run may be cut short, by --limit or by an interrupt.
 

@@ -1,6 +1,6 @@
 """Everything relit claims, measured again: docs/results.md, its pictures, and contact sheets for the eye.
 
-    python -m relit.evaluation.results --data FOLDER [--out results] [--docs docs] [--only NAME ...] [--size 2048]
+    python -m relit.evaluation.results --data FOLDER [--out results] [--docs docs] [--only NAME ...] [--size 2048] [--recorded]
 
 FOLDER holds portraits/, ict_facekit/, makehuman_mesh/, makehuman_skins/ and hdri/. Each portrait and each known shape
 leaves a record in --out; what has one is not measured again, so an interrupted run goes on where it stopped. Photos stay
@@ -21,7 +21,7 @@ from relit.errors import AssetMissing, InputError, run_script
 from relit.evaluation import ablations
 from relit.evaluation.contenders import contender
 from relit.evaluation.groups import equal_error_rate, portrait_pairs
-from relit.evaluation.harness import Plan, default_folder, evaluate, items_of
+from relit.evaluation.harness import Plan, default_folder, evaluate, items_of, recorded
 from relit.evaluation.identity import SAME_PERSON
 from relit.evaluation.plots import histogram
 from relit.evaluation.portraits import LIGHTS, YAWS_DEG, close_look
@@ -190,11 +190,14 @@ def _apart(records: list[dict]) -> str:
     return f"Different people in this set lie at {near:.2f} to {far:.2f} from each other, photo to photo.\n\n"
 
 
-def judged(name: str, methods: list[str], out: Path, limit: int | None, jobs: int, photos: int = 1) -> Judged | None:
+def judged(
+    name: str, methods: list[str], out: Path, limit: int | None, jobs: int, photos: int = 1, anew: bool = True
+) -> Judged | None:
     """What `relit evaluate` finds on a set, resumed in OUT/evaluate; None where the set is not there.
 
     Args:
         photos: of a person at once, 1 or 3.
+        anew: measure what has not been measured yet.
 
     Methods whose packages are not installed are named as absent.
     """
@@ -209,7 +212,8 @@ def judged(name: str, methods: list[str], out: Path, limit: int | None, jobs: in
             here.append(method)
         except AssetMissing as missing:
             absent.append(str(missing))
-    records = evaluate(here, Plan(name, folder, limit=limit, photos=photos, jobs=jobs))
+    plan = Plan(name, folder, limit=limit, photos=photos, jobs=jobs)
+    records = evaluate(here, plan) if anew else recorded(here, plan)
     return Judged(records, folder, len(items_of(data, photos)), tuple(absent))
 
 
@@ -235,9 +239,13 @@ def main() -> None:
     parser.add_argument("--judge", nargs="*", default=JUDGED, metavar="M", help="methods for the sets with known truth")
     parser.add_argument("--limit", type=int, default=None, help="photos of each set with known truth")
     parser.add_argument("--node-modules", type=Path, default=None, help="folder that holds gltf-validator")
+    parser.add_argument("--recorded", action="store_true", help="the page of what OUT holds so far; nothing is measured")
     given = parser.parse_args()
 
     photos = portrait_photos(given.data, given.only)
+    if given.recorded:
+        folders = [portrait_folder(given.out, method) for method in LIKENED]
+        photos = [photo for photo in photos if all((folder / photo.stem / "record.json").exists() for folder in folders)]
     records, *others = (
         measure_portraits(photos, portrait_folder(given.out, method), given.size, given.jobs, method) for method in LIKENED
     )
@@ -258,7 +266,7 @@ def main() -> None:
     fewer = min(given.limit or COMPARED_PHOTOS, COMPARED_PHOTOS)
     ablated = ["fitme", *(f"{ablations.__name__}:{name}" for name in ABLATIONS)]
     measure = lambda name, methods, limit=given.limit, photos=1: judged(  # noqa: E731
-        name, methods, given.out, limit, given.jobs, photos
+        name, methods, given.out, limit, given.jobs, photos, not given.recorded
     )
     sets = Sets(
         independent=measure("independent", list(given.judge)),
