@@ -47,7 +47,6 @@ class InversionOptions:
     coverage: float = 100.0  # skin that the head leaves uncovered
     told: float = 20.0  # distance from the textures at the start, at 72 x 48
     landmark: float = 40.0
-    identity_trust: float = 0.1  # part of the landmark term's pull that reaches the identity
     identity_network: float = 30.0
     other_view: float = 0.0  # the same in a second render, with another expression and pose
     content: float = 10.0
@@ -238,7 +237,7 @@ def _view_energy(model, shape, textures, view: View, gain: Tensor, options, seve
     # beyond the textures the photo shows itself
     shown = view.photo + (composed - view.photo) * picture.inside[..., None]
     embedding, content = load_recognition().read(align_face(shown, view.landmarks_px))
-    pose = pose_terms(model, shape, view, options.identity_trust)
+    pose = pose_terms(model, shape, view)
     terms_of_light = (
         {"gain_prior": options.gain_prior * terms.gaussian_term(gain / 0.3)}
         if "lit" in textures

@@ -256,8 +256,8 @@ def _photo_residuals(
         rest = torch.ones(478, dtype=torch.bool)
         rest[known.index] = False
         # all that is measured will be multiplied by the other trust
-        whitened = _whitened(error[known.index], pose, frame, known) * (options.known_trust / options.identity_trust)
-        measured = [alone[rest].flatten(), whitened]
+        whitened = known.deviation(error, frame.rotation, pose[5].detach().exp())
+        measured = [alone[rest].flatten(), whitened.flatten() * (options.known_trust / options.identity_trust)]
     if len(contour.points):
         on_surface = contour.points + torch.einsum("k,kpc->pc", identity - contour.identity, contour.modes)
         off = ((_project(on_surface, pose, frame) - contour.target_px) * contour.normal).sum(1)
@@ -276,15 +276,6 @@ def _photo_residuals(
         focal = math.log(focal_from_35mm(obs.photo.focal_35mm, size))
         expected.append(((pose[5] + log_distance - focal) / options.exif_log_sd)[None])
     return measured, expected
-
-
-def _whitened(error: Tensor, pose: Tensor, frame: _Frame, known: LandmarkNoise) -> Tensor:
-    """[2n] errors (n, 2) in pixels in standard deviations that are independent of each other."""
-    roll = torch.atan2(frame.rotation[1, 0], frame.rotation[0, 0])
-    cosine, sine = roll.cos(), roll.sin()
-    upright = torch.stack([torch.stack([cosine, -sine]), torch.stack([sine, cosine])])
-    metres = error @ upright / pose[5].detach().exp()
-    return known.whiten @ (metres + known.mean).flatten()  # the model's point less the detected one
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,6 @@ class PhotometricOptions:
     pixel: float = 60.0
     coverage: float = 100.0  # skin that the head leaves uncovered
     landmark: float = 40.0
-    identity_trust: float = 0.1  # part of the landmark term's pull that reaches the identity
     identity_network: float = 30.0
     identity_prior: float = 0.7
     expression_prior: float = 0.5
@@ -158,7 +157,7 @@ def _view_energy(model, shape, texture, view: View, network, options) -> dict[st
         model, vertices, texture, camera, lighting_of(view.sh), view.transfer, view.transfer_normals
     )
     composed = rendered + view.photo * (1 - alpha[..., None])
-    pose = pose_terms(model, shape, view, options.identity_trust)
+    pose = pose_terms(model, shape, view)
     return {
         "pixel": options.pixel * terms.pixel_term(composed, view.photo, view.weight),
         "coverage": options.coverage * ((1 - alpha) * view.weight).sum() / view.weight.sum(),

@@ -19,14 +19,9 @@ def pixel_term(
     return (distance * weight).sum() / weight.sum().clamp_min(1)
 
 
-def landmark_term(
-    projected_px: Float[Tensor, "478 2"],
-    seen_px: Float[Tensor, "478 2"],
-    noise_px: Float[Tensor, "478"],
-    weight: Float[Tensor, "478"],
-) -> Float[Tensor, ""]:
-    """The weighted mean of half the squared landmark distances in units of their noise, Huber beyond 3 units."""
-    distance = (((projected_px - seen_px) / noise_px[:, None]) ** 2).sum(-1).add(1e-12).sqrt()
+def landmark_term(deviation: Float[Tensor, "478 2"], weight: Float[Tensor, "478"]) -> Float[Tensor, ""]:
+    """The weighted mean of half the squared landmark errors in standard deviations, Huber beyond 3 of them."""
+    distance = (deviation**2).sum(-1).add(1e-12).sqrt()
     huber = torch.where(distance < 3, 0.5 * distance**2, 3 * distance - 4.5)
     return (huber * weight).sum() / weight.sum()
 

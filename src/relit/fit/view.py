@@ -12,6 +12,7 @@ from relit.fit.lids import settled_lids
 from relit.geometry.camera import cropped, project
 from relit.geometry.transforms import rigid, rotation_from_vector
 from relit.models.head import HeadModel, landmark_points, neutral_vertices, posed_vertices
+from relit.models.landmark_noise import load_landmark_noise
 from relit.models.recognition import SFace, align_face
 from relit.types import Camera, Lighting, Observation
 
@@ -104,18 +105,19 @@ def new_view(
     )
 
 
-def pose_terms(model: HeadModel, shape: Tensor, view: View, identity_trust: float) -> dict[str, Tensor]:
+def pose_terms(model: HeadModel, shape: Tensor, view: View) -> dict[str, Tensor]:
     """How badly a neutral shape (V, 3) in the view's pose meets the landmarks, and how improbable that pose is.
 
-    Args:
-        identity_trust: part of the landmarks' pull that reaches the shape: a detector errs alike at many landmarks of a
-            person, so that they tell pose and expression, but less about the shape.
+    Oval and irises count one by one, the others with what is known of how they err together: taken one by one, errors
+    that the detector makes all over the face would pass for shape.
     """
-    held = shape.detach() + identity_trust * (shape - shape.detach())
-    marked = posed_vertices(model, held, view.expression, view.gaze_rad)
-    pixels = project(view.current_camera(), landmark_points(model, marked))[:, :2]
+    marked = posed_vertices(model, shape, view.expression, view.gaze_rad)
+    error_px = project(view.current_camera(), landmark_points(model, marked))[:, :2] - view.landmarks_px
+    known, placed = load_landmark_noise(), view.camera.camera_from_head
+    together = known.deviation(error_px, placed[:3, :3], view.camera.focal_px / placed[2, 3])
+    deviation = (error_px / view.noise_px[:, None]).index_copy(0, known.index, together)
     return {
-        "landmark": terms.landmark_term(pixels, view.landmarks_px, view.noise_px, view.landmark_weight),
+        "landmark": terms.landmark_term(deviation, view.landmark_weight),
         "expression_prior": terms.gaussian_term((view.expression - view.hint) / view.hint_sd),
         "pose_prior": terms.gaussian_term(view.pose[5:] / 0.1),
     }

@@ -22,6 +22,20 @@ class LandmarkNoise:
     mean: Float[Tensor, "n 2"]
     whiten: Float[Tensor, "2n 2n"]
 
+    def deviation(
+        self, error_px: Float[Tensor, "478 2"], turn: Float[Tensor, "3 3"], metre_px: Float[Tensor, ""]
+    ) -> Float[Tensor, "n 2"]:
+        """The model's points less the detected ones in standard deviations that are independent of each other. Differentiable.
+
+        Args:
+            turn: rotation camera <- head, of which the roll counts.
+            metre_px: pixels per metre at the head.
+        """
+        cosine, sine = torch.nn.functional.normalize(turn[:2, 0], dim=0)
+        upright = torch.stack([torch.stack([cosine, -sine]), torch.stack([sine, cosine])])
+        error = error_px[self.index] @ upright / metre_px + self.mean.to(error_px)  # the mean is of detected less true
+        return (self.whiten.to(error_px) @ error.flatten()).view(-1, 2)
+
 
 def landmark_noise(
     index: Int[Tensor, "n"], mean: Float[Tensor, "n 2"], factors: Float[Tensor, "r n 2"], rest: Float[Tensor, "n 2"]
