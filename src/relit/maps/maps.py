@@ -9,7 +9,6 @@ from torch import Tensor
 from relit.maps.complete import complete
 from relit.maps.delight import MARKED, regions_of
 from relit.maps.folds import fold_darkening
-from relit.maps.grain import without_grain
 from relit.maps.infer import Known, infer_surface
 from relit.maps.knowledge import FITTED_LIGHT, Knowledge
 from relit.maps.mesostructure import PIT_MM, PIT_SHADE
@@ -68,7 +67,7 @@ def build_maps(
         seen = unwrap(model, one.observation, one.view, fragments)
         seen.confidence.mul_(at_size(one.bare.mask[..., None], size)[..., 0])
         ratio, trust = knowledge.ratio(index, seen, one.fit, base, regions)
-        ratios.append(without_grain(ratio, trust * regions.plain))
+        ratios.append(ratio)
         trusts.append(trust)
         step(index + 1, total)
     ratio, confidence = merged(ratios, trusts), torch.stack(trusts).amax(0)

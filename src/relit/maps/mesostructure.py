@@ -58,8 +58,8 @@ def _face_scale() -> tuple[float, float]:
 
 
 def blur_mm(picture: np.ndarray, sigma_mm: float) -> np.ndarray:
-    """(H, W) or (H, W, C), Gaussian blur by a distance on the face, in millimetres."""
-    across, along = face_texel_mm(*picture.shape[:2])
+    """(H, W) Gaussian blur by a distance on the face, in millimetres."""
+    across, along = face_texel_mm(*picture.shape)
     return cv2.GaussianBlur(picture, (0, 0), max(sigma_mm / across, 1e-3), sigmaY=max(sigma_mm / along, 1e-3))
 
 
