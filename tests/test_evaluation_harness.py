@@ -86,7 +86,7 @@ def test_results_are_resumed_and_stale_ones_made_again(folder, tmp_path, capsys)
     plan = Plan(str(folder), tmp_path)
     assert [record["key"] for record in recorded(["canonical"], plan)["canonical"]] == ["s00_a", "s00_b"]
     lines.write_text(marked.replace('"version": "', '"version": "older'))
-    assert recorded(["canonical"], plan) == {"canonical": []}
+    assert recorded(["canonical"], plan) == {}
     assert run(capsys, *arguments, "--limit", 1)[0] == 0
     assert "kept" not in json.loads(lines.read_text())
 

@@ -107,7 +107,7 @@ def evaluate(methods: list[str], plan: Plan, progress: Progress = SILENT) -> dic
 
 
 def recorded(methods: list[str], plan: Plan) -> dict[str, list[dict]]:
-    """The records that `plan.out` holds already, in the set's order; nothing is measured.
+    """The records that `plan.out` holds already, in the set's order, of the methods that have any; nothing is measured.
 
     Raises:
         InputError, AssetError: as `evaluate`.
@@ -115,7 +115,7 @@ def recorded(methods: list[str], plan: Plan) -> dict[str, list[dict]]:
     opened = open_testset(plan.data)
     truths = {item.key: fingerprint(opened, item) for item in items_of(opened, plan.photos)}
     done = {name: kept_lines(plan.out / f"{name}.jsonl", stamp_of(contender(name), plan.size), truths) for name in methods}
-    return {name: [kept[key] for key in truths if key in kept] for name, kept in done.items()}
+    return {name: [kept[key] for key in truths if key in kept] for name, kept in done.items() if kept}
 
 
 def spread(items: list[Item]) -> list[Item]:

@@ -193,7 +193,7 @@ def _apart(records: list[dict]) -> str:
 def judged(
     name: str, methods: list[str], out: Path, limit: int | None, jobs: int, photos: int = 1, anew: bool = True
 ) -> Judged | None:
-    """What `relit evaluate` finds on a set, resumed in OUT/evaluate; None where the set is not there.
+    """What `relit evaluate` finds on a set, resumed in OUT/evaluate; None where there is no set or no record.
 
     Args:
         photos: of a person at once, 1 or 3.
@@ -214,7 +214,7 @@ def judged(
             absent.append(str(missing))
     plan = Plan(name, folder, limit=limit, photos=photos, jobs=jobs)
     records = evaluate(here, plan) if anew else recorded(here, plan)
-    return Judged(records, folder, len(items_of(data, photos)), tuple(absent))
+    return Judged(records, folder, len(items_of(data, photos)), tuple(absent)) if records else None
 
 
 def _bench(name: str, out: Path) -> dict:

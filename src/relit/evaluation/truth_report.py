@@ -245,7 +245,7 @@ def ablations(judged: Judged | None) -> list[str]:
     return [
         f"**With a part left out**, over the first {count} of these photos (`relit.evaluation.ablations` says which part):\n",
         compared,
-    ] if count else []  # fmt: skip
+    ] if count and len(judged.records) > 1 else []  # fmt: skip
 
 
 def _compared(judged: Judged | None) -> tuple[int, str]:
