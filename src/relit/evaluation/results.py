@@ -239,7 +239,7 @@ def main() -> None:
     parser.add_argument("--judge", nargs="*", default=JUDGED, metavar="M", help="methods for the sets with known truth")
     parser.add_argument("--limit", type=int, default=None, help="photos of each set with known truth")
     parser.add_argument("--node-modules", type=Path, default=None, help="folder that holds gltf-validator")
-    parser.add_argument("--recorded", action="store_true", help="the page of what OUT holds so far; nothing is measured")
+    parser.add_argument("--recorded", action="store_true", help="of portraits and sets, only what OUT holds so far")
     given = parser.parse_args()
 
     photos = portrait_photos(given.data, given.only)
