@@ -15,7 +15,7 @@ Energies = dict[str, Tensor]
 
 @contextmanager
 def on_one_thread():
-    """On one thread of torch: small products wait longer for a second thread than it saves them."""
+    """On one thread of torch: a fit's many small products wait longer for a second thread than it saves them."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -76,6 +76,7 @@ def least_squares(
     return x
 
 
+@on_one_thread()
 def descend(
     energy: Callable[[int], Energies],
     parameters: list[tuple[Tensor, float]],
