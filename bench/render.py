@@ -15,7 +15,9 @@ import os
 import statistics
 import time
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
+from multiprocessing import get_context
 
 import numpy as np
 import torch
@@ -163,8 +165,9 @@ def main() -> None:
         "relit": relit_times(given.size, given.rounds),
     }
     try:
-        result["mitsuba"] = mitsuba_times(given.size, max(3, given.rounds // 4), given.threads)
-        result["mitsuba"]["samples"] = MITSUBA_SAMPLES
+        with ProcessPoolExecutor(1, get_context("spawn")) as apart:  # LLVM ends the process where it lacks an instruction
+            task = apart.submit(mitsuba_times, given.size, max(3, given.rounds // 4), given.threads)
+            result["mitsuba"] = {**task.result(), "samples": MITSUBA_SAMPLES}
     except (ImportError, RuntimeError, AttributeError) as problem:
         result["mitsuba"] = None
         result["mitsuba_missing"] = str(problem).splitlines()[0]

@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from relit.geometry.smoothstep import smoothstep
 from relit.maps.delight import Regions
 from relit.maps.mesostructure import face_texel_mm
 from relit.maps.pyramid import fill, weighted_blur
@@ -54,7 +55,7 @@ def complete(
     known /= np.maximum(weight, 1e-6)[..., None]
     certain = (trust > 0.5) & (regions.plain.numpy() > 0.5)
     far = np.median(values[certain][::7], 0).astype(np.float32) if certain.any() else np.zeros(3, np.float32)
-    solid = _smoothstep(*KNOWN, weight)
+    solid = smoothstep(*KNOWN, weight)
     # The membrane continues tone, not detail: a seen hair or mole at the border must not be smeared outwards.
     telling = solid * regions.going_on.numpy()
     smooth = weighted_blur(known, telling, TONE_WIDTH * values.shape[1])
@@ -95,6 +96,3 @@ def _blurred(picture: np.ndarray, sigma_mm: float, map_shape: tuple[int, ...]) -
     return cv2.GaussianBlur(picture, (0, 0), max(sigma_mm / across, 0.1), sigmaY=max(sigma_mm / along, 0.1))
 
 
-def _smoothstep(low: float, high: float, x: np.ndarray) -> np.ndarray:
-    t = np.clip((x - low) / (high - low), 0, 1)
-    return (t * t * (3 - 2 * t)).astype(np.float32)

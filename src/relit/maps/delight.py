@@ -9,8 +9,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from relit.geometry.smoothstep import smoothstep
 from relit.maps.pyramid import blur, weighted_blur
-from relit.maps.unwrap import Unwrapped, diffuse_radiance, smoothstep
+from relit.maps.unwrap import Unwrapped, diffuse_radiance
 
 DARKEST = 0.12  # of the median irradiance: texels in deeper shadow are left to the completion
 CLIPPED = (0.88, 0.99)  # sensor value between no doubt and full doubt about a highlight

@@ -13,12 +13,13 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import pad
 
+from relit.geometry.smoothstep import smoothstep
 from relit.maps.delight import CLIPPED, Regions, gap, of_skin_hue, regions_of
 from relit.maps.knowledge import Completed, FittedLight, KnownSurface
 from relit.maps.learned import seen_texture, shared_tone, tone_of
 from relit.maps.pyramid import at_size, window_share
 from relit.maps.sighting import Sighting
-from relit.maps.unwrap import Unwrapped, smoothstep
+from relit.maps.unwrap import Unwrapped
 from relit.models.completion import load_completion, mean_of_seen
 from relit.models.delighting import BRIGHTEST, DARKEST, load_delighting
 from relit.models.regions import region_masks

@@ -6,6 +6,7 @@ import cv2
 import torch
 from torch import Tensor
 
+from relit.geometry.smoothstep import smoothstep
 from relit.maps.complete import complete
 from relit.maps.delight import MARKED, regions_of
 from relit.maps.folds import fold_darkening
@@ -15,7 +16,7 @@ from relit.maps.mesostructure import PIT_MM, PIT_SHADE
 from relit.maps.pyramid import at_size, blur
 from relit.maps.sighting import Sighting
 from relit.maps.solid_noise import solid_noise
-from relit.maps.unwrap import smoothstep, texels, unwrap
+from relit.maps.unwrap import texels, unwrap
 from relit.models.head import HeadModel, neutral_vertices, posed_vertices
 from relit.models.regions import STRIP, region_masks
 from relit.models.skin import load_skin_model, skin_albedo

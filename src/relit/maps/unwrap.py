@@ -11,6 +11,7 @@ from torch import Tensor
 
 from relit.geometry.camera import camera_centre, project
 from relit.geometry.mesh import vertex_normals
+from relit.geometry.smoothstep import smoothstep
 from relit.geometry.uv import rasterise_uv
 from relit.models.head import HeadModel, expression_morphs, neutral_vertices, posed_vertices, skin_vertices
 from relit.render.occlusion import light_transfer
@@ -118,12 +119,6 @@ def diffuse_radiance(seen: Unwrapped) -> Float[Tensor, "H W 3"]:
     """
     most = ((1 - LEAST_DIFFUSE) * seen.radiance / seen.specular.clamp_min(1e-4)).amin(-1, keepdim=True)
     return seen.radiance - most.clamp_max(1) * seen.specular
-
-
-def smoothstep(low: float, high: float, x: Tensor) -> Tensor:
-    """0 where `x`, of any shape, is below `low`, 1 above `high`, smooth between."""
-    t = ((x - low) / (high - low)).clamp(0, 1)
-    return t * t * (3 - 2 * t)
 
 
 def _inside(at: Tensor, size_px: tuple[int, int]) -> Tensor:

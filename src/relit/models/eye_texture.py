@@ -5,6 +5,8 @@ import math
 import torch
 from torch import Tensor
 
+from relit.geometry.smoothstep import smoothstep
+
 IRIS_RADIUS_M = 0.0059  # horizontal visible iris diameter is 11.8 mm (Ruefer et al., Cornea 24, 2005)
 PUPIL_RATIO = 0.30  # of the iris radius, in room light
 
@@ -40,10 +42,10 @@ def iris_albedo(offset: Tensor, colour: Tensor) -> Tensor:
     warm = torch.tensor([1.25, 1.0, 0.7])
     tone = colour * (0.95 + 0.28 * fibres + 0.25 * (1 - depth))[..., None]
     tone = tone * (1 + collarette[..., None] * (0.35 * warm - 0.1))
-    tone = tone * (1 - 0.62 * _smoothstep(0.72, 1.0, radius))[..., None]
-    pupil = _smoothstep(PUPIL_RATIO - 0.03, PUPIL_RATIO + 0.03, radius)[..., None]
+    tone = tone * (1 - 0.62 * smoothstep(0.72, 1.0, radius))[..., None]
+    pupil = smoothstep(PUPIL_RATIO - 0.03, PUPIL_RATIO + 0.03, radius)[..., None]
     tone = tone.clamp_min(0.004) * pupil + 0.004 * (1 - pupil)
-    outside = _smoothstep(0.88, 1.10, radius)[..., None]
+    outside = smoothstep(0.88, 1.10, radius)[..., None]
     return (tone * (1 - outside) + SCLERA * outside).clamp(0, 1)
 
 
@@ -66,14 +68,11 @@ def eye_albedo(offset_m: Tensor, iris_colour: Tensor) -> Tensor:
     for count, phase, wave in ((5, 0.3, 3.1), (8, 1.9, 4.7), (13, 0.8, 7.3)):
         course = around * count + phase + 0.5 * torch.sin(wave * arc + phase) + 0.25 * torch.sin(2.7 * wave * arc)
         veins = veins + 0.4 * (1 - torch.sin(course / 2).abs()).clamp_min(0) ** 24
-    outward = _smoothstep(1.0, 2.6, arc)
+    outward = smoothstep(1.0, 2.6, arc)
     veins = (veins * outward * 0.45).clamp(0, 0.4)[..., None]
     flesh = torch.tensor([0.86, 0.64, 0.58])
     sclera = SCLERA * (1 - (1 - flesh) * outward[..., None]) * (1 - veins) + _VEIN * veins
-    inside = 1 - _smoothstep(1.06, 1.16, arc)[..., None]
+    inside = 1 - smoothstep(1.06, 1.16, arc)[..., None]
     return (iris * inside + sclera * (1 - inside)).clamp(0, 1)
 
 
-def _smoothstep(low: float, high: float, x: Tensor) -> Tensor:
-    t = ((x - low) / (high - low)).clamp(0, 1)
-    return t * t * (3 - 2 * t)

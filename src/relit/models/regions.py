@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate as resize
 
+from relit.geometry.smoothstep import smoothstep
 from relit.geometry.uv import rasterise_uv
 from relit.models.head import PARTS, HeadModel, load_head_model
 
@@ -122,27 +123,24 @@ def _ears(size: int) -> np.ndarray:
     v, u = (np.mgrid[0:size, 0:size] + 0.5) / size
     (cu, cv), (au, av) = _EAR
     radius = np.hypot((np.minimum(u, 1 - u) - cu) / au, (v - cv) / av)
-    return _smoothstep(1.12, 0.88, radius)
+    return smoothstep(1.12, 0.88, radius)
 
 
 def _scalp(position: np.ndarray) -> np.ndarray:
     azimuth = np.degrees(np.arctan2(np.abs(position[..., 0]), position[..., 2]))
     hairline = np.interp(azimuth, *_HAIRLINE)
-    return _smoothstep(-10, 20, position[..., 1] * 1000 - hairline)
+    return smoothstep(-10, 20, position[..., 1] * 1000 - hairline)
 
 
 def _neck(position: np.ndarray) -> np.ndarray:
     # below a plane that runs from under the chin to behind the ears
-    return _smoothstep(50, 75, -1000 * (position[..., 1] + 0.45 * position[..., 2]))
+    return smoothstep(50, 75, -1000 * (position[..., 1] + 0.45 * position[..., 2]))
 
 
 def _below_jaw(position: np.ndarray) -> np.ndarray:
     """Where a beard goes on below the landmarks' oval: fades out towards the throat."""
     below = -1000 * (position[..., 1] + 0.45 * position[..., 2])
     azimuth = np.degrees(np.arctan2(np.abs(position[..., 0]), position[..., 2]))
-    return _smoothstep(8, 28, below) * _smoothstep(76, 56, below) * _smoothstep(80, 62, azimuth)
+    return smoothstep(8, 28, below) * smoothstep(76, 56, below) * smoothstep(80, 62, azimuth)
 
 
-def _smoothstep(low: float, high: float, x: np.ndarray) -> np.ndarray:
-    t = np.clip((x - low) / (high - low), 0, 1)
-    return t * t * (3 - 2 * t)

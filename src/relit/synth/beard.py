@@ -6,13 +6,13 @@ import cv2
 import numpy as np
 import torch
 
+from relit.geometry.smoothstep import smoothstep
 from relit.geometry.transforms import unit
 from relit.geometry.uv import rasterise_uv
 from relit.models.head import HeadModel
 from relit.synth.geometry import Posed
 from relit.synth.hair_cards import Style
 from relit.synth.layout import layout
-from relit.synth.noise import smoothstep
 from relit.synth.subject import Subject
 
 _LAYOUT = 256  # size of the layout that roots are drawn from

@@ -5,8 +5,9 @@ from dataclasses import replace
 import numpy as np
 import torch
 
+from relit.geometry.smoothstep import smoothstep
 from relit.synth.layout import layout
-from relit.synth.noise import noise, smoothstep
+from relit.synth.noise import noise
 from relit.types import ReflectanceMaps
 
 WORN = 0.8  # share of photographs

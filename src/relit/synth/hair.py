@@ -3,10 +3,11 @@
 import cv2
 import numpy as np
 
+from relit.geometry.smoothstep import smoothstep
 from relit.maps.mesostructure import pores_mm
 from relit.synth.layers import lay_over
 from relit.synth.layout import Layout, blurred
-from relit.synth.noise import noise, smoothstep
+from relit.synth.noise import noise
 from relit.synth.subject import Subject
 
 # The brow's lower and upper contour from the nose outwards, MediaPipe indices of the right side.

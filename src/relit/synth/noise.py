@@ -3,6 +3,7 @@
 import cv2
 import numpy as np
 
+from relit.geometry.smoothstep import smoothstep
 from relit.maps.solid_noise import solid_noise
 from relit.synth.layout import Layout, layout
 
@@ -46,12 +47,6 @@ def noise_along(
     result = np.zeros(here.size * here.size, np.float32)
     result[wanted] = solid_noise(points, 1.0, seed)
     return result.reshape(here.size, here.size)
-
-
-def smoothstep(low: float, high: float, x: np.ndarray) -> np.ndarray:
-    """0 where `x`, of any shape, is below `low`, 1 above `high`, smooth between."""
-    t = np.clip((x - low) / (high - low), 0, 1)
-    return t * t * (3 - 2 * t)
 
 
 def scattered(weight: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:

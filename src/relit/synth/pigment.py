@@ -4,9 +4,10 @@ import cv2
 import numpy as np
 import torch
 
+from relit.geometry.smoothstep import smoothstep
 from relit.models.skin import TONE_NAMES, tone_colour
 from relit.synth.layout import Layout, blurred, soft_mask
-from relit.synth.noise import add_spot, noise, noise_along, scattered, smoothstep
+from relit.synth.noise import add_spot, noise, noise_along, scattered
 from relit.synth.subject import Subject
 
 # Range of the table of colours: log ratio of melanin and of blood to the subject's plain skin.

@@ -10,6 +10,7 @@ import torch
 from relit.appearance.colour import linear_from_srgb, typology_angle_deg
 from relit.appearance.lighting import uniform_lighting
 from relit.fit.landmark_fit import fit_landmarks
+from relit.geometry.smoothstep import smoothstep
 from relit.maps.learned import read_light
 from relit.maps.pyramid import fill
 from relit.maps.sighting import sighted
@@ -20,7 +21,6 @@ from relit.models.identity import identity_prior, load_identity_statistics
 from relit.models.skin import load_skin_model
 from relit.observe.observe import head_yaw_rad, observe
 from relit.synth.layout import Layout, blurred, layout, soft_mask
-from relit.synth.noise import smoothstep
 from relit.synth.pattern import SIZE, face_share, plain_skin
 from relit.types import FaceFit, Photo
 

@@ -9,6 +9,7 @@ import torch
 from numba import njit
 from torch import Tensor
 
+from relit.geometry.smoothstep import smoothstep
 from relit.head.eyes import paint_eyes
 from relit.maps.infer import region_properties, surface_of
 from relit.maps.mesostructure import PIT_MM, PIT_SHADE, enlarge
@@ -18,7 +19,7 @@ from relit.synth.detail import atlas, recombined
 from relit.synth.hair import with_hair
 from relit.synth.layers import add_tint, add_weighted
 from relit.synth.layout import Layout, blurred, layout, soft_mask
-from relit.synth.noise import noise, smoothstep
+from relit.synth.noise import noise
 from relit.synth.pattern import pattern_of
 from relit.synth.pigment import lip_tint, nose_tint, pigment_fields, pigment_shift, vein_tint
 from relit.synth.relief import relief_mm

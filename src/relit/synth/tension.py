@@ -5,9 +5,9 @@ from functools import lru_cache
 import cv2
 import numpy as np
 
+from relit.geometry.smoothstep import smoothstep
 from relit.maps.mesostructure import enlarge
 from relit.synth.layout import layout
-from relit.synth.noise import smoothstep
 
 
 @lru_cache(maxsize=2)
