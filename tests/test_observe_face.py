@@ -200,6 +200,19 @@ def test_fringe_and_glasses_painted_on_the_face_are_no_skin():
     assert at(points[50]) > 0.8 and at(points[4]) > 0.8
 
 
+def test_hair_over_half_the_face_is_no_skin():
+    points = seen().landmarks.points_px.numpy()
+    size = face_size_px(points)
+    up, left = np.array([0, -0.4 * size]), np.array([-0.3 * size, 0])  # to the picture's left: the subject's right side
+    sweep = np.array([points[10] + up + left, points[10] + up, points[8], points[36], points[172], points[172] + left])
+    painted = astronaut().copy()
+    cv2.fillPoly(painted, [sweep.round().astype(np.int32)], (60, 45, 30))
+    mask = skin_mask(photo(painted).linear, seen().landmarks).numpy()
+    at = lambda index: float(mask[tuple(points[index].astype(int)[::-1])])  # noqa: E731
+    assert max(at(index) for index in (117, 123, 105, 223)) < 0.1  # cheek, brow and lid below it
+    assert min(at(index) for index in (346, 352, 334, 443, 4, 18)) > 0.7  # the same on the other side, nose, chin
+
+
 def test_lines_seen_through_glasses_are_skin():
     """Wrinkles beneath the eyes are as dark as a frame, but the rim runs around them."""
     points = seen().landmarks.points_px.numpy()
