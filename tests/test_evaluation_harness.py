@@ -212,3 +212,5 @@ def test_an_outside_function_is_judged(folder, tmp_path, capsys):
     )
     figures = json.loads(last)["summary"]["test_evaluation_harness.outside"]["figures"]
     assert code == 0 and figures["now.mean"]["mean"] > 0.1 and "albedo_psnr.whole" not in figures
+    kept = recorded(["test_evaluation_harness:outside"], Plan(str(folder), tmp_path))
+    assert [record["key"] for record in kept["test_evaluation_harness.outside"]] == ["s00_a"]

@@ -114,7 +114,8 @@ def recorded(methods: list[str], plan: Plan) -> dict[str, list[dict]]:
     """
     opened = open_testset(plan.data)
     truths = {item.key: fingerprint(opened, item) for item in items_of(opened, plan.photos)}
-    done = {name: kept_lines(plan.out / f"{name}.jsonl", stamp_of(contender(name), plan.size), truths) for name in methods}
+    chosen = [contender(name) for name in methods]
+    done = {one.name: kept_lines(plan.out / f"{one.name}.jsonl", stamp_of(one, plan.size), truths) for one in chosen}
     return {name: [kept[key] for key in truths if key in kept] for name, kept in done.items() if kept}
 
 
