@@ -70,8 +70,8 @@ def segment_face(crop: Float[np.ndarray, "S S 3"], points: Float[np.ndarray, "47
     colour = colour - np.median(colour[core], 0)
     depth = signed_depth(oval) / size
     beneath_brows = np.arange(side)[:, None] > points[168, 1]
-    near_cover = dilated(cover, 0.02 * size)
-    deep = (depth > 0.12) & beneath_brows & ~near_cover
+    uncovered = ~dilated(cover, 0.02 * size)
+    bare, deep = core & uncovered, (depth > 0.12) & beneath_brows & uncovered
     # what is dark or red on every face says nothing about hair
     trust = np.where(region(BEARD), 0.25, 1.0)
     marked = dilated(eyes, 0.045 * size) | dilated(brows, 0.015 * size) | dilated(lips, 0.01 * size)
@@ -86,10 +86,10 @@ def segment_face(crop: Float[np.ndarray, "S S 3"], points: Float[np.ndarray, "47
         veil = _large(deep & ~core & (odds < LIKE_HAIR))
         if veil.sum() > least * oval.sum():
             likely = (evidence < LIKE_HAIR / 2) & ~core & ~_brows_in_view(evidence, points, size)
-            veil, certain = ndimage.binary_propagation(veil, mask=veil | likely), core
+            veil, certain = ndimage.binary_propagation(veil, mask=veil | likely), bare
         else:
-            veil, certain = np.zeros_like(veil), core | deep
-        seeds = np.where(certain & ~near_cover, 1, np.where(_large(ring & (odds < 0)) | veil, -1, 0))
+            veil, certain = np.zeros_like(veil), bare | deep
+        seeds = np.where(certain, 1, np.where(_large(ring & (odds < 0)) | veil, -1, 0))
         seeds[~_grown(points, 1.6, 1.7, side) | cover] = -1
         probability = _random_walk(colour * [1, 2.5, 2.5], attraction, seeds)
         taught = (probability > 0.95) & oval & ~marked & (trust > 0.9) | core
