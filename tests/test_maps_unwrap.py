@@ -16,7 +16,7 @@ from relit.geometry.mesh import vertex_normals
 from relit.maps import maps as maps_module
 from relit.maps.bare_skin import SIDE, _cut_off, find_bare_skin
 from relit.maps.complete import complete
-from relit.maps.delight import Regions, delight
+from relit.maps.delight import BRIGHTER, Regions, delight, of_skin_hue
 from relit.maps.folds import fold_darkening
 from relit.maps.learned import (
     ANCHOR_HUE,
@@ -199,6 +199,17 @@ def completed(trust, ratio):
     return complete(ratio, trust, position, EVERYWHERE, seed=3)
 
 
+def test_what_is_far_brighter_than_the_persons_skin_is_light_and_a_mole_or_a_white_beard_is_not():
+    ratio = torch.full((60, 60, 3), 0.2)
+    ratio[10, 10], ratio[20, 20], ratio[30, 30], ratio[40, 40] = 1.2, 0.3, -0.8, 1.0
+    hued = torch.ones(60, 60)
+    hued[40, 40] = 0
+    found = of_skin_hue(ratio, torch.ones(60, 60), hued).mean(-1)
+    assert 0.2 + 0.8 * BRIGHTER < found[10, 10] <= 0.2 + BRIGHTER
+    assert abs(found[20, 20] - 0.3) < 0.002 and abs(found[30, 30] + 0.8) < 1e-5 and abs(found[0, 0] - 0.2) < 1e-5
+    assert found[40, 40] > 0.85
+
+
 def test_completion_keeps_what_is_known_and_shows_no_seam():
     v, u = torch.meshgrid(torch.linspace(-1, 1, SIZE), torch.linspace(-1, 1, SIZE), indexing="ij")
     trust = torch.sigmoid((0.45 - (u**2 + (v + 0.2) ** 2).sqrt()) * 40)
@@ -368,6 +379,7 @@ def test_dark_lines_are_folds_and_moles_are_not():
     assert darkening[275:291, 195:305].max() < 0.05
     assert np.abs(fold_darkening(light[:, ::-1].copy(), skin[:, ::-1].copy())[:, ::-1] - darkening).max() < 0.05
     assert darkening.min() >= 0 and fold_darkening(np.zeros_like(light), skin).max() == 0
+    assert np.allclose(fold_darkening(light, 0.8 * skin), darkening)  # where few have a beard
 
 
 def test_lids_between_an_eye_and_a_rim_are_not_read_and_wide_ones_are():

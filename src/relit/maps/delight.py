@@ -16,8 +16,9 @@ from relit.maps.unwrap import Unwrapped, diffuse_radiance
 DARKEST = 0.12  # of the median irradiance: texels in deeper shadow are left to the completion
 CLIPPED = (0.88, 0.99)  # sensor value between no doubt and full doubt about a highlight
 LIGHTNESS = (-1.5, 1.0)  # bounds of the log ratio
-# Bounds of log(red / green) and log(green / blue) of plain skin about the person's median; wider on lips and brows.
-REDDER, YELLOWER, WIDER_HUE = (-0.10, 0.26), (-0.12, 0.14), 2.0
+# Bounds of log(red / green), log(green / blue) and log brightness of plain skin about the person's median; wider on lips and
+# brows.
+REDDER, YELLOWER, BRIGHTER, WIDER = (-0.10, 0.26), (-0.12, 0.14), 0.5, 2.0
 GLOSS_WIDTH = 0.0015  # of the map's width: colours are noisier than lightness
 HUELESS = (0.03, 0.3)  # share of white in the darkest channel from which the photo's hue is replaced
 DROWNED = (0.4, 0.8)  # share of white between no doubt and full doubt
@@ -94,7 +95,8 @@ def of_skin_hue(ratio: Tensor, confidence: Tensor, hued: Tensor) -> Tensor:
     """The log ratio with its brightness bounded and its hue kept within what pigments of skin can do.
 
     Blood and melanin only ever take from green and blue: skin blushes and freckles far more than it turns green, blue
-    or grey. The deviation from the person's own median is bent smoothly towards these bounds.
+    or grey. Melanin varies downwards, in moles and freckles: what is far brighter than most skin is light. The deviation
+    from the person's own median is bent smoothly towards these bounds.
 
     Source: the two pigments of skin as in Tsumura et al. 1999, "Independent-component analysis of skin color image".
     """
@@ -102,12 +104,15 @@ def of_skin_hue(ratio: Tensor, confidence: Tensor, hued: Tensor) -> Tensor:
     certain = (confidence > 0.5) & (hued > 0.5)
     middle = (ratio - light)[certain][::7].median(0).values if certain.any() else torch.zeros(3)
     hue = ratio - light - middle
-    widened = 1 + WIDER_HUE * (1 - hued)
+    widened = 1 + WIDER * (1 - hued)
     red, yellow = (
         bent(hue[..., i] - hue[..., i + 1], low * widened, high * widened)
         for i, (low, high) in enumerate((REDDER, YELLOWER))
     )
     hue = torch.stack([2 * red + yellow, yellow - red, -red - 2 * yellow], -1) / 3
+    level = light[certain][::7].median() if certain.any() else torch.zeros(())
+    over, most = light - level, BRIGHTER * widened[..., None]
+    light = level + torch.where(over > 0, most * torch.tanh(over / most), over)
     return light.clamp(*LIGHTNESS) + middle + hue
 
 

@@ -14,6 +14,7 @@ WIDTH_MM = 11.0  # widest line
 RIM_MM = 1.5  # brows and lips reach this far beyond their masks
 DIRECTIONS = 8
 SLIGHT = 0.02  # log brightness: texture is no fold
+SURE = 0.6  # share of skin from which all of a line is one's: most people have no beard where they could
 
 
 def fold_darkening(light: np.ndarray, skin: np.ndarray) -> np.ndarray:
@@ -36,7 +37,7 @@ def fold_darkening(light: np.ndarray, skin: np.ndarray) -> np.ndarray:
     lines = np.min([cv2.morphologyEx(reduced, cv2.MORPH_CLOSE, kernel) for kernel in _segments()], 0)
     disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (_odd(WIDTH_MM),) * 2)
     depth = np.maximum(cv2.morphologyEx(lines, cv2.MORPH_CLOSE, disc) - lines - SLIGHT, 0)
-    depth *= cv2.GaussianBlur(plain, (0, 0), 0.5 * RIM_MM / GRID_MM)
+    depth *= cv2.GaussianBlur(np.minimum(plain / SURE, 1), (0, 0), 0.5 * RIM_MM / GRID_MM)
     return cv2.resize(cv2.GaussianBlur(depth, (0, 0), 0.7), (width, height), interpolation=cv2.INTER_LINEAR)
 
 

@@ -79,10 +79,13 @@ def build_maps(
     found = knowledge.completed(base)
     guess = (found.ratio, found.share) if found else None
     ratio = complete(ratio, confidence, position_mm, regions, seed, guess)
-    folds = torch.from_numpy(fold_darkening(ratio.mean(-1).numpy(), regions.hued.numpy()))
+    lines = lambda light: torch.from_numpy(fold_darkening(light.numpy(), regions.hued.numpy()))  # noqa: E731
+    folds = lines(ratio.mean(-1))
     moved = smoothstep(*MOVED_MM, 1000 * interpolate(_movement(model, fits)[:, None], model.triangles, fragments)[..., 0])
     folds_taken = (folds * (1 - KEPT_WRINKLES * (1 - moved)))[..., None] * torch.tensor(FOLD_HUE)
     ratio = ratio + folds_taken
+    # skin that bulges between the folds of an expression catches light
+    ratio = ratio - (lines(-ratio.mean(-1)) * moved)[..., None]
     strip = sum(masks[name] for name in STRIP).clamp(0, 1)
     albedo = base * (ratio * (1 - strip)[..., None]).exp()
     if hair:
