@@ -8,6 +8,7 @@ import time
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from relit import cli
@@ -108,7 +109,11 @@ def test_photos_that_cannot_be_used_end_with_one_line_and_exit_code_2(capsys, tm
     assert sorted(path.name for path in tmp_path.iterdir()) == names
 
 
-@pytest.mark.parametrize("wrong, said", [(["--seed", "-1"], "the seed must be from 0"), (["--device", "cuda"], "CPU only")])
+WRONG = [(["--seed", "-1"], "the seed must be from 0")]
+WRONG += [] if torch.cuda.is_available() else [(["--device", "cuda"], "there is no GPU")]
+
+
+@pytest.mark.parametrize("wrong, said", WRONG)
 def test_what_the_method_cannot_do_is_told_before_the_fit(capsys, tmp_path, photo, wrong, said):
     code, _, err = run(capsys, "fit", photo, "-o", tmp_path / "out", *wrong)
     assert code == 2 and said in err.splitlines()[-1] and not (tmp_path / "out").exists()

@@ -100,7 +100,8 @@ def test_page_tells_what_was_met_and_what_failed():
     met = {line[0]: line[3] for line in bars(records, shapes, issues, cost)}
     assert met["portraits that become an avatar"] == "**no**" and met["landmark residual, visible points"] == "yes"
     assert met["gltf-validator on every GLB"] == "yes"
-    page = results_page(records, shapes, issues, {"fit": cost}, "told apart")
+    page = results_page(records, shapes, issues, dict.fromkeys(("fit", "ganfit", "fitme"), cost), "told apart")
+    assert "| ganfit | 60 | 80.00 | 50.00 | yes |" in page
     assert "told apart" in page and "NoFaceFound" in page and "50% less than 2.00 mm" in page and "/" + "work" not in page
 
 

@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch.nn.functional import interpolate
 
+from fixtures_device import OTHERS, other_device
 from relit.appearance.colour import linear_from_srgb
 from relit.errors import FitDiverged
 from relit.fit import inversion
@@ -144,3 +145,20 @@ def test_ablations_change_the_result():
     full = textures()
     for changed in ({"specular": False}, {"occlusion": False}, {"identity_network": 0.0}):
         assert not torch.equal(full, textures(**changed))
+
+
+@pytest.mark.parametrize("name", OTHERS)
+@pytest.mark.parametrize("kind", PRIORS)
+def test_another_device_finds_what_the_cpu_finds(kind, name):
+    prior, w = OF[kind], draw_latents(OF[kind], 1, 5)
+    model, seen, fit = portrayed(kind, w)
+    options = replace(QUICK, other_view=30.0)
+    here = invert(model, prior, (seen,), (fit,), nowhere(prior), options)
+    with other_device(name) as device:
+        there = invert(model, prior, (seen,), (fit,), nowhere(prior), options, device=device)
+    assert there.latent.device.type == "cpu"
+    assert (there.latent - here.latent).abs().max() < 0.01
+    assert (there.fits[0].identity - here.fits[0].identity).abs().max() < 0.005
+    assert there.energies == pytest.approx(here.energies, rel=5e-3, abs=1e-3)
+    for name, texture in here.textures.items():
+        assert (there.textures[name] - texture).abs().max() < 0.01

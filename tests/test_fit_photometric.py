@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from fixtures_device import OTHERS, other_device
 from relit.appearance.lighting import uniform_lighting
 from relit.fit.landmark_fit import fit_landmarks
 from relit.fit.photometric import PhotometricOptions, fit_photometric
@@ -84,3 +85,20 @@ def test_terms_are_zero_where_nothing_differs_and_grow_with_error():
     assert identity_term(direction, 3 * direction).abs() < 1e-6
     assert identity_term(direction, -direction) == pytest.approx(2)
     assert gaussian_term(torch.tensor([3.0, 4.0])) == 12.5
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_another_device_finds_what_the_cpu_finds(rendered, name):
+    observation = rendered[0]
+    model, skin, prior = load_head_model(), load_skin_model(), identity_prior(load_identity_statistics())
+    start = fit_landmarks(model, (observation,), prior)
+    options = PhotometricOptions(size_px=64, steps=3)
+    here = fit_photometric(model, skin, (observation,), start, prior, options)[0]
+    with other_device(name) as device:
+        there = fit_photometric(model, skin, (observation,), start, prior, options, device=device)[0]
+    for name in ("identity", "expression", "albedo"):
+        assert getattr(there, name).device.type == "cpu"
+        # Adam makes steps of up to 0.06 of gradients that hardly differ from 0
+        assert (getattr(there, name) - getattr(here, name)).abs().max() < 0.01, name
+    assert (there.lighting.sh - here.lighting.sh).abs().max() < 0.005
+    assert there.energies == pytest.approx(here.energies, rel=0.01, abs=1e-3)

@@ -6,6 +6,7 @@ from importlib import import_module
 import pytest
 import torch
 
+from fixtures_device import ELSEWHERE
 from relit.errors import DifferentPeople
 from relit.methods import METHODS, load_method
 from relit.methods.fitted import LEAST_ALIKE, Fitted, check_one_person
@@ -36,6 +37,20 @@ def test_a_method_makes_a_head_of_a_fit_and_says_its_name(name, small_priors):
     shown_true = truth.reshape(-1, 3)[::7].median(0).values * fit.lighting.sh[0]
     assert ((shown / shown_true).log().abs() < 0.35).all()
     assert torch.equal(result.observations[0].photo.linear, seen.photo.linear)
+
+
+@pytest.mark.parametrize("name", ["fitme", "ganfit"])
+def test_generators_are_inverted_on_the_device_of_the_start(name, small_priors, monkeypatch):
+    class Asked(Exception):
+        pass
+
+    def invert(*given):
+        raise Asked(given[-1])
+
+    monkeypatch.setattr(f"relit.methods.{name}.invert", invert)
+    model, seen, fit, _ = photographed()
+    with pytest.raises(Asked, match="meta"):
+        load_method(name).finish(Fitted(model, (seen,), (fit,), ELSEWHERE), (256, 256), 0, Stopwatch())
 
 
 def test_photos_of_two_people_are_refused_by_the_names_of_the_least_alike():

@@ -234,7 +234,7 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     one.add_argument("--method", default=DEFAULT, metavar="NAME", help=f"{' or '.join(METHODS)} (default: {DEFAULT})")
     one.add_argument("--size", default="2048", metavar="|".join(SIZES), help="size of the maps (default: 2048)")
     one.add_argument("--face", type=_positive, metavar="N", help="which face of a photo, from the left (default: the largest)")
-    one.add_argument("--device", default="auto", metavar="auto|cpu|cuda", help="where to compute; only the CPU so far")
+    one.add_argument("--device", default="auto", metavar="auto|cpu|cuda", help="where fits descend; auto is the CPU")
     one.add_argument("--seed", type=int, default=0, metavar="N", help="of everything random (default: 0)")
     one.add_argument("--same-person", action="store_true", help="the photos show one person, however different they look")
     one.add_argument("--force", action="store_true", help="replace an avatar that is already there")

@@ -113,7 +113,7 @@ def diffuse_irradiance(sh: Float[Tensor, "81 3"], normals: Float[Tensor, "*batch
 
     Convention: uniform radiance 1 gives pi.
     """
-    return sh_basis(normals) @ (cosine_lobe().to(sh)[BAND, None] * sh)
+    return sh_basis(normals) @ (cosine_lobe()[BAND, None].to(sh) * sh)
 
 
 @dataclass(frozen=True)
@@ -128,7 +128,7 @@ def prefilter(sh: Float[Tensor, "81 3"]) -> PrefilteredLight:
 
     Negative radiance, left by the truncation of the series, is cut to 0 after the blur.
     """
-    lobes = torch.cat([ggx_lobes(), cosine_lobe()[None]]).to(sh)[:, BAND]  # [L, 81]
+    lobes = torch.cat([ggx_lobes(), cosine_lobe()[None]])[:, BAND].to(sh)  # [L, 81]
     blurred = (sh.T[:, None] * lobes).flatten(0, 1)  # [3 L, 81]
     table = blurred @ _table_basis().to(sh).T
     return PrefilteredLight(table.view(3, len(lobes), TABLE_SIZE, TABLE_SIZE).clamp_min(0))
@@ -151,9 +151,10 @@ def specular_radiance(
     below = level.detach().floor().clamp(0, ROUGHNESS_LEVELS - 2).long()
     lobes, blend = ggx_lobes().to(light), (level - below)[..., None]
     attenuation = lobes[below] * (1 - blend) + lobes[below + 1] * blend
+    band = BAND.to(light.device)
     if roughness.dim() == 0:
-        return sh_basis(directions) @ (attenuation[BAND, None] * light)
-    return (sh_basis(directions) * attenuation[..., BAND]) @ light
+        return sh_basis(directions) @ (attenuation[band, None] * light)
+    return (sh_basis(directions) * attenuation[..., band]) @ light
 
 
 def table_irradiance(light: PrefilteredLight, normals: Float[Tensor, "*batch 3"]) -> Float[Tensor, "*batch 3"]:

@@ -9,6 +9,7 @@ from relit.evaluation.shapes import ShapeRecord
 
 # Individual typology angle: lower bound of each group, degrees (Chardon et al. 1991)
 TYPOLOGY = (("very light", 55), ("light", 41), ("intermediate", 28), ("tan", 10), ("brown", -30), ("dark", -math.inf))
+QUICK_S = {"ganfit": 60, "fitme": 90}  # what one photo may cost, warm, on two cores
 
 
 def table(head: list[str], rows: list[list[object]]) -> str:
@@ -76,7 +77,7 @@ def results_page(records: list[dict], shapes: list[ShapeRecord], issues: dict | 
     """The page up to the sets with known truth, as Markdown, without dates, paths or machine names.
 
     Args:
-        costs: what bench/fit.py ("fit") and bench/render.py ("render") found.
+        costs: what bench/fit.py ("fit"; of the methods in QUICK_S by their names) and bench/render.py ("render") found.
         likeness: a paragraph on how well renders tell persons apart.
     """
     cost = costs["fit"]
@@ -113,7 +114,7 @@ def results_page(records: list[dict], shapes: list[ShapeRecord], issues: dict | 
     failed = [[r["name"], r["failure"]] for r in records if "failure" in r]
     if failed:
         parts += ["Not fitted:\n", table(["portrait", "why"], failed)]
-    parts += _fairness(good) + _shapes(shapes) + _cost(cost) + _render_cost(costs.get("render"))
+    parts += _fairness(good) + _shapes(shapes) + _cost(cost, costs) + _render_cost(costs.get("render"))
     return "\n".join(parts)
 
 
@@ -154,14 +155,18 @@ def _shapes(shapes: list[ShapeRecord]) -> list[str]:
     ]
 
 
-def _cost(cost: dict) -> list[str]:
+def _cost(cost: dict, costs: dict) -> list[str]:
     warm, cold = cost["warm"], cost["cold"]
     rows = [[stage, cold[stage], seconds, f"{seconds / warm['total']:.0%}"] for stage, seconds in warm.items()]
+    slower = [[method, bar, *(costs[method][run]["total"] for run in ("cold", "warm"))] for method, bar in QUICK_S.items()]
+    met = lambda row: "yes" if row[-1] <= row[1] else "**no**"  # noqa: E731
     return [
         "## What does it cost?\n",
         f"`bench/fit.py`, the NASA portrait of scikit-image, {cost['size']} x {cost['size']} maps, two cores; peak memory "
         f"{cost['peak_rss_gb']:.1f} GB. Cold includes loading and compiling.\n",
         table(["stage", "cold s", "warm s", "share"], rows),
+        "The methods that invert a generator, by `bench/fit.py --method`:\n",
+        table(["method", "bar, warm s", "cold s", "warm s", "met"], [[*row, met(row)] for row in slower]),
     ]
 
 

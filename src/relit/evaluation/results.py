@@ -25,7 +25,7 @@ from relit.evaluation.harness import Plan, default_folder, evaluate, items_of, r
 from relit.evaluation.identity import SAME_PERSON
 from relit.evaluation.plots import histogram
 from relit.evaluation.portraits import LIGHTS, YAWS_DEG, close_look
-from relit.evaluation.report import results_page, table
+from relit.evaluation.report import QUICK_S, results_page, table
 from relit.evaluation.shapes import measure_shapes
 from relit.evaluation.sheets import contact_sheet, row, save, stack
 from relit.evaluation.testset import open_testset
@@ -217,12 +217,12 @@ def judged(
     return Judged(records, folder, len(items_of(data, photos)), tuple(absent)) if records else None
 
 
-def _bench(name: str, out: Path) -> dict:
+def _bench(name: str, out: Path, *arguments: str) -> dict:
     """What bench/NAME.py found, kept in the folder of results."""
-    kept = out / ("cost.json" if name == "fit" else f"{name}.json")
+    kept = out / f"{'_'.join(('cost' if name == 'fit' else name, *arguments[1:]))}.json"
     if not kept.exists():
         bench = Path(__file__).parents[3] / "bench" / f"{name}.py"
-        found = subprocess.run([sys.executable, bench, "--json"], capture_output=True, text=True, check=True).stdout
+        found = subprocess.run([sys.executable, bench, "--json", *arguments], capture_output=True, text=True, check=True).stdout
         kept.write_text(found)
     return json.loads(kept.read_text())
 
@@ -260,6 +260,7 @@ def main() -> None:
         write_gallery(good, given.out, given.docs)
         write_close_looks(photos, good, given.out, given.docs)
     costs = {name: _bench(name, given.out) for name in ("fit", "render")}
+    costs |= {method: _bench("fit", given.out, "--method", method) for method in QUICK_S}
     by_method = {method: solved(found) for method, found in zip(LIKENED, (records, *others), strict=True) if solved(found)}
     page = results_page(records, shapes, issues, costs, likeness(by_method, given.docs) if good else "")
     with_maps = [method for method in given.judge if method in METHODS]

@@ -14,6 +14,7 @@ from torch.nn.functional import adaptive_avg_pool2d, interpolate
 
 from relit.appearance.colour import linear_from_srgb
 from relit.appearance.harmonics import sh_basis
+from relit.devices import CPU, moved
 from relit.errors import FitDiverged
 from relit.fit import terms
 from relit.fit.light import light_prior
@@ -103,11 +104,13 @@ def invert(
     start: Start,
     options: InversionOptions = InversionOptions(),
     on_step: Callable[[int, int], None] = lambda done, total: None,
+    device: torch.device = CPU,
 ) -> Inverted:
     """Latent, tuned generator, identity, and of each photo camera, expression and light.
 
     Args:
         fits: of the photos, with a light that goes with the skin of `start`.
+        device: where the descent computes; whatever comes before and after it is on the CPU.
 
     Raises:
         FitDiverged: an energy became not a number, or rose over a stage.
@@ -122,6 +125,8 @@ def invert(
     people = identity_prior(load_identity_statistics(), tuple(seen.identity_embedding for seen in observations))
     unknowns = _Unknowns(prior, start_latent(prior, start), fits[0].identity.clone(), [torch.zeros(GAINS, 3) for _ in views])
     generator = torch.Generator().manual_seed(options.seed)
+    given = model
+    model, prior, people, views, unknowns, start = moved((model, prior, people, views, unknowns, start), device)
     total = options.latent_steps + options.level_steps + options.tuning_steps
     geometry = [(unknowns.identity, RATES["identity"])]
     for view, gain in zip(views, unknowns.gains, strict=True):
@@ -155,7 +160,8 @@ def invert(
         unknowns.prior = copy.deepcopy(prior)
         weights = [(weight, RATES["weights"]) for weight in generator_weights(unknowns.prior)]
         run("tuning", options.tuning_steps, options.latent_steps + options.level_steps, weights, tuned=True)
-    settle_lids(model, unknowns.identity.detach(), views)
+    views, unknowns = moved((views, unknowns), CPU)
+    settle_lids(given, unknowns.identity.detach(), views)
     with torch.no_grad():
         textures = decoded(unknowns.prior, made(unknowns.prior, unknowns.levels(), options.linear))
     return Inverted(
@@ -236,7 +242,7 @@ def _view_energy(model, shape, textures, view: View, gain: Tensor, options, seve
     composed = picture.linear + view.photo * (1 - picture.coverage[..., None])
     # beyond the textures the photo shows itself
     shown = view.photo + (composed - view.photo) * picture.inside[..., None]
-    embedding, content = load_recognition().read(align_face(shown, view.landmarks_px))
+    embedding, content = load_recognition(view.photo.device.type).read(align_face(shown, view.landmarks_px))
     pose = pose_terms(model, shape, view)
     terms_of_light = (
         {"gain_prior": options.gain_prior * terms.gaussian_term(gain / 0.3)}
@@ -272,7 +278,8 @@ def _other_view_term(model, shape, textures, views: list[View], other: OtherView
     vertices = posed_vertices(model, shape, turned.expression, turned.gaze_rad)
     picture = _pictured(model, vertices, textures, turned, None, options)
     landmarks = other.landmarks_px(model, vertices, turned.current_camera())
-    return terms.identity_term(load_recognition()(align_face(picture.linear, landmarks))[0], view.embedding)
+    recognition = load_recognition(view.photo.device.type)
+    return terms.identity_term(recognition(align_face(picture.linear, landmarks))[0], view.embedding)
 
 
 def _told_term(prior: TexturePrior, codes: Tensor, start: Start) -> Tensor:

@@ -28,10 +28,10 @@ class OtherView:
     def view_of(self, view: View) -> View:
         """The view, turned and with the expression; the light stays."""
         camera = view.current_camera()
-        centre = torch.tensor([0.0, 0.0, 0.05])
+        centre = view.expression.new_tensor([0.0, 0.0, 0.05])
         camera = replace(camera, camera_from_head=camera.camera_from_head.detach())
         camera = orbit(camera, self.yaw_rad, self.pitch_rad, centre)
-        return replace(view, camera=camera, pose=torch.zeros(7), expression=self.expression)
+        return replace(view, camera=camera, pose=torch.zeros_like(view.pose), expression=self.expression.to(centre))
 
     def landmarks_px(self, model: HeadModel, vertices: Tensor, camera: Camera) -> Tensor:
         """(478, 2) where the head's landmarks are."""

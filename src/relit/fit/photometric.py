@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from relit.devices import CPU, moved
 from relit.fit import terms
 from relit.fit.landmark_fit import LandmarkFit
 from relit.fit.light import light_prior, solve_light
@@ -48,11 +49,15 @@ def fit_photometric(
     prior: IdentityPrior,
     options: PhotometricOptions = PhotometricOptions(),
     on_step: Callable[[int, int], None] = lambda done, total: None,
+    device: torch.device = CPU,
 ) -> tuple[FaceFit, ...]:
     """One fit per photo, all with one identity and one skin.
 
     The energy compares colour, landmarks and the recognition network's embedding, and keeps shape, expression, skin and
     light probable. Occlusion of the light is computed for the shape at the start. Lids follow their landmarks at the end.
+
+    Args:
+        device: where the descent computes; whatever comes before and after it is on the CPU.
 
     Raises:
         FitDiverged: an energy became not a number.
@@ -69,6 +74,10 @@ def fit_photometric(
     ]
     neutral = neutral_vertices(model, identity)
     albedo = _start_skin_and_light(model, skin, neutral, views)
+    given = model
+    model, skin, prior, network, views, identity, albedo = moved(
+        (model, skin, prior, network, views, identity, albedo), device
+    )
 
     def energy(step: int) -> dict[str, Tensor]:
         texture = skin_albedo(skin, albedo)
@@ -90,7 +99,8 @@ def fit_photometric(
     for view in views:
         unknowns += [(view.expression, 0.01), (view.pose, 0.002), (view.sh, 0.02)]
     energies = descend(energy, unknowns, options.steps, project_onto_bounds)
-    settle_lids(model, identity.detach(), views)
+    views, identity, albedo = moved((views, identity, albedo), CPU)
+    settle_lids(given, identity.detach(), views)
     return tuple(
         FaceFit(
             method="",
@@ -98,7 +108,7 @@ def fit_photometric(
             identity=identity.detach(),
             expression=view.expression.detach(),
             gaze_rad=view.gaze_rad,
-            vertex_offset=torch.zeros_like(model.mean),
+            vertex_offset=torch.zeros_like(given.mean),
             albedo=albedo.detach(),
             lighting=lighting_of(view.sh.detach()),
             exposure=torch.ones(3),

@@ -12,7 +12,7 @@ from relit.fit.lids import settled_lids
 from relit.geometry.camera import cropped, project
 from relit.geometry.transforms import rigid, rotation_from_vector
 from relit.models.head import HeadModel, landmark_points, neutral_vertices, posed_vertices
-from relit.models.landmark_noise import load_landmark_noise
+from relit.models.landmark_noise import LandmarkNoise, load_landmark_noise
 from relit.models.recognition import SFace, align_face
 from relit.types import Camera, Lighting, Observation
 
@@ -26,6 +26,7 @@ class View:
     weight: Tensor  # [S, S]
     landmarks_px: Tensor  # [478, 2] in the crop
     noise_px: Tensor  # [478]
+    detector: LandmarkNoise
     landmark_weight: Tensor  # [478]
     embedding: Tensor
     content: tuple[Tensor, ...]  # features of the recognition network
@@ -91,6 +92,7 @@ def new_view(
         weight=crop_picture(observation.skin_mask[..., None], box, size_px)[..., 0],
         landmarks_px=landmarks,
         noise_px=(model.landmark_sigma * metre_px).clamp_min(0.5),
+        detector=load_landmark_noise(),
         landmark_weight=weight,
         embedding=embedding[0],
         content=content,
@@ -113,7 +115,7 @@ def pose_terms(model: HeadModel, shape: Tensor, view: View) -> dict[str, Tensor]
     """
     marked = posed_vertices(model, shape, view.expression, view.gaze_rad)
     error_px = project(view.current_camera(), landmark_points(model, marked))[:, :2] - view.landmarks_px
-    known, placed = load_landmark_noise(), view.camera.camera_from_head
+    known, placed = view.detector, view.camera.camera_from_head
     together = known.deviation(error_px, placed[:3, :3], view.camera.focal_px / placed[2, 3])
     deviation = (error_px / view.noise_px[:, None]).index_copy(0, known.index, together)
     return {

@@ -34,7 +34,7 @@ class FitSettings:
     """How photos are read and fitted, whatever the method."""
 
     face: int | None = None  # which face of each photo, counted from the left from 1; the largest if None
-    device: str = "auto"  # or "cpu"; no method computes on "cuda" yet
+    device: str = "auto"  # where fits descend: "cpu" or "cuda"; see `relit.devices.chosen_device`
     seed: int = 0  # of everything random (synthesised detail, second renders), 0 to 2**31
     same_person: bool = False  # the photos show one person, even if their faces look too different for that
 
@@ -67,10 +67,10 @@ def fit_photos(photos, method=DEFAULT, size=(2048, 2048), settings=FitSettings()
         raise InputError(f"there is no method {method!r}; choose one of: {', '.join(METHODS)}")
     if not 0 <= settings.seed <= HIGHEST_SEED:
         raise InputError(f"the seed must be from 0 to {HIGHEST_SEED}, got {settings.seed}")
-    if settings.device == "cuda":
-        raise InputError("this method runs on the CPU only; give --device auto or cpu")
+    from relit.devices import chosen_device
     from relit.methods.fitted import observe_and_fit
 
+    device = chosen_device(settings.device)
     watch = Stopwatch(progress or SILENT)
-    started = observe_and_fit(photos, settings.face, settings.seed, settings.same_person, watch)
+    started = observe_and_fit(photos, settings.face, settings.seed, settings.same_person, watch, device)
     return load_method(method).finish(started, size, settings.seed, watch)

@@ -37,7 +37,8 @@ def finish(
         maps = build_maps(model, sightings, (LAYOUT, LAYOUT), seed, step, light)
         found = coded_reflectance(maps, prior.shape.size)
     with watch.stage("invert") as step:
-        inverted = invert(model, prior, observations, fits, Start(*found), replace(options or OPTIONS, seed=seed), step)
+        options = replace(options or OPTIONS, seed=seed)
+        inverted = invert(model, prior, observations, fits, Start(*found), options, step, start.device)
     textures = {name: texture.permute(1, 2, 0).contiguous() for name, texture in inverted.textures.items()}
     surface = {"specular": textures["specular"][..., 0], "normal": textures["normal"]}
     # brightness passes freely between skin and light: how much is whose, the network tells best

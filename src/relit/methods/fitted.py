@@ -5,6 +5,7 @@ from itertools import combinations
 
 import torch
 
+from relit.devices import CPU
 from relit.errors import DifferentPeople, InputError
 from relit.fit.landmark_fit import fit_landmarks
 from relit.fit.photometric import fit_photometric
@@ -28,10 +29,11 @@ class Fitted:
     model: HeadModel
     observations: tuple[Observation, ...]
     fits: tuple[FaceFit, ...]
+    device: torch.device = CPU  # where further fits are to descend
 
 
 def observe_and_fit(
-    photos: list[Photo], face: int | None, seed: int, same_person: bool, progress: Progress
+    photos: list[Photo], face: int | None, seed: int, same_person: bool, progress: Progress, device: torch.device = CPU
 ) -> Fitted:
     """The photos of one person, observed and fitted; see `relit.methods.FitSettings` for the arguments.
 
@@ -55,8 +57,8 @@ def observe_and_fit(
         start = fit_landmarks(model, observations, prior, noise=load_landmark_noise())
         step(1, 1)
     with progress.stage("fit") as step:
-        fits = fit_photometric(model, skin, observations, start, prior, on_step=step)
-    return Fitted(model, observations, fits)
+        fits = fit_photometric(model, skin, observations, start, prior, on_step=step, device=device)
+    return Fitted(model, observations, fits, device)
 
 
 def check_one_person(observations: tuple[Observation, ...]) -> None:

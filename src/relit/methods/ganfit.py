@@ -34,7 +34,8 @@ def finish(
         found = coded_light(model, observations, start.fits, prior.shape.size)
         step(1, 1)
     with watch.stage("invert") as step:
-        inverted = invert(model, prior, observations, start.fits, Start(*found), replace(options or OPTIONS, seed=seed), step)
+        options = replace(options or OPTIONS, seed=seed)
+        inverted = invert(model, prior, observations, start.fits, Start(*found), options, step, start.device)
     with watch.stage("light") as step:
         sightings = sighted(model, observations, inverted.fits)
         light = read_lights(sightings, step)

@@ -73,7 +73,7 @@ def skin_log_albedo(model: SkinModel, coefficients: Tensor) -> Tensor:
     count = len(TONE_NAMES)
     if coefficients.shape != (len(model.names),):
         raise ValueError(f"the skin model has {len(model.names)} coefficients, got shape {tuple(coefficients.shape)}")
-    tone = tone_colour(coefficients[:count]).log() - tone_colour(torch.zeros(count)).log()
+    tone = tone_colour(coefficients[:count]).log() - tone_colour(torch.zeros_like(coefficients[:count])).log()
     amount, skew = coefficients[count:], model.mode_skew
     amount = torch.where(skew > 0, torch.expm1(skew * amount) / skew.clamp_min(1e-3), amount)
     detail = torch.tensordot(amount, model.modes, 1)

@@ -84,7 +84,7 @@ def render_lit(
     Args:
         gain: from unit normals to factors, one for each channel: how the light differs from that in the texture.
     """
-    lit = lambda used, normals: gain(normals[used]) if gain else torch.ones(len(used), 3)  # noqa: E731
+    lit = lambda used, normals: gain(normals[used]) if gain else normals.new_ones(len(used), 3)  # noqa: E731
     return _drawn(model, vertices, texture, box, camera, lit, lambda values, texture: values * texture)
 
 

@@ -95,7 +95,7 @@ def light_parts(
     """
     visibility = ambient_occlusion(transfer)
     turn = sh_basis(normals) - sh_basis(normals_before)
-    irradiance = (transfer + visibility[:, None] * turn * cosine_lobe().to(turn)[BAND]) @ lighting.sh
+    irradiance = (transfer + visibility[:, None] * turn * cosine_lobe()[BAND].to(turn)) @ lighting.sh
     n_dot_v = (normals * towards_eye).sum(-1).clamp_min(1e-3)
     mirror = normalize(2 * n_dot_v[:, None] * normals - towards_eye, dim=-1)
     roughness = n_dot_v.new_tensor(SKIN_ROUGHNESS)
