@@ -7,7 +7,7 @@ import tarfile
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import asdict
 from multiprocessing import get_context
 from pathlib import Path
@@ -142,7 +142,10 @@ def _members(index: int, files: dict[str, bytes]) -> bytes:
 def _samples(order: Order, indices: list[int], workers: int) -> Iterator[dict[str, bytes]]:
     """The samples in order, made ahead by worker processes."""
     if workers == 1 or len(indices) < 2:
-        yield from (make_sample(order, index) for index in indices)
+        for index in indices:
+            with _one_thread():
+                sample = make_sample(order, index)
+            yield sample
         return
     pool = ProcessPoolExecutor(workers, get_context("spawn"), initializer=start_worker)
     try:
@@ -155,6 +158,24 @@ def _samples(order: Order, indices: list[int], workers: int) -> Iterator[dict[st
             yield waiting.popleft().result()
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+@contextmanager
+def _one_thread():
+    """On one thread, as worker processes are: sums in another order would change the last digits."""
+    import cv2
+    import numba
+    import torch
+
+    before = torch.get_num_threads(), numba.get_num_threads(), cv2.getNumThreads()
+    setters = torch.set_num_threads, numba.set_num_threads, cv2.setNumThreads
+    try:
+        for set_threads in setters:
+            set_threads(1)
+        yield
+    finally:
+        for set_threads, threads in zip(setters, before, strict=True):
+            set_threads(threads)
 
 
 def start_worker() -> None:
