@@ -112,7 +112,7 @@ def of_skin_hue(ratio: Tensor, confidence: Tensor, hued: Tensor) -> Tensor:
     hue = torch.stack([2 * red + yellow, yellow - red, -red - 2 * yellow], -1) / 3
     level = light[certain][::7].median() if certain.any() else torch.zeros(())
     over, most = light - level, BRIGHTER * widened[..., None]
-    light = level + torch.where(over > 0, most * torch.tanh(over / most), over)
+    light = level + torch.where(over > 0, bent(over, -most, most), over)
     return light.clamp(*LIGHTNESS) + middle + hue
 
 

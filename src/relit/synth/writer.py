@@ -163,28 +163,27 @@ def _samples(order: Order, indices: list[int], workers: int) -> Iterator[dict[st
 @contextmanager
 def _one_thread():
     """On one thread, as worker processes are: sums in another order would change the last digits."""
+    before = _use_threads(1, 1, 1)
+    try:
+        yield
+    finally:
+        _use_threads(*before)
+
+
+def _use_threads(of_torch: int, of_numba: int, of_opencv: int) -> tuple[int, int, int]:
+    """Sets how many threads each library uses; the numbers before."""
     import cv2
     import numba
     import torch
 
     before = torch.get_num_threads(), numba.get_num_threads(), cv2.getNumThreads()
-    setters = torch.set_num_threads, numba.set_num_threads, cv2.setNumThreads
-    try:
-        for set_threads in setters:
-            set_threads(1)
-        yield
-    finally:
-        for set_threads, threads in zip(setters, before, strict=True):
-            set_threads(threads)
+    torch.set_num_threads(of_torch)
+    numba.set_num_threads(of_numba)
+    cv2.setNumThreads(of_opencv)
+    return before
 
 
 def start_worker() -> None:
     """Makes a worker process use one thread and leave interrupts to its parent."""
-    import cv2
-    import numba
-    import torch
-
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    torch.set_num_threads(1)
-    numba.set_num_threads(1)
-    cv2.setNumThreads(1)
+    _use_threads(1, 1, 1)
