@@ -12,7 +12,7 @@ from relit.export.images import as_8bit, jpeg, png, resized, to_8bit
 from relit.geometry.mesh import vertex_normals, vertex_tangents
 from relit.models.head import ARKIT_NAMES, PARTS, HeadModel
 from relit.render.cards import ROUGHNESS
-from relit.render.lashes import LashForm, lash_colour, lash_coverage, lashes_of
+from relit.render.lashes import lash_colour, lash_texture, lashes_of
 from relit.types import Head, ReflectanceMaps
 
 TEXTURE_PX = 2048
@@ -172,7 +172,7 @@ def _lash_primitive(head: Head, model: HeadModel, buffer: _Buffer) -> gltf.Primi
 
 def lash_picture(maps: ReflectanceMaps) -> np.ndarray:
     """[H, W, 4] 8-bit sRGB and coverage: the texture of the lashes."""
-    cover = torch.from_numpy(lash_coverage(LashForm(), LASH_SCALE))[..., None]
+    cover = torch.from_numpy(lash_texture(LASH_SCALE))[..., None]
     return to_8bit(torch.cat([lash_colour(maps).expand(*cover.shape[:2], 3), cover], -1))
 
 

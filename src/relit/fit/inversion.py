@@ -20,7 +20,7 @@ from relit.fit import terms
 from relit.fit.light import light_prior
 from relit.fit.minimise import descend
 from relit.fit.other_view import OtherView, draw_other_view
-from relit.fit.view import View, lighting_of, new_view, pose_terms, settle_lids
+from relit.fit.view import View, lighting_of, new_view, pose_terms, settle_eyes
 from relit.geometry.mesh import vertex_normals
 from relit.models.head import HeadModel, neutral_vertices, posed_vertices
 from relit.models.identity import IdentityPrior, identity_prior, load_identity_statistics
@@ -161,7 +161,7 @@ def invert(
         weights = [(weight, RATES["weights"]) for weight in generator_weights(unknowns.prior)]
         run("tuning", options.tuning_steps, options.latent_steps + options.level_steps, weights, tuned=True)
     views, unknowns = moved((views, unknowns), CPU)
-    settle_lids(given, unknowns.identity.detach(), views)
+    settle_eyes(given, unknowns.identity.detach(), views)
     with torch.no_grad():
         textures = decoded(unknowns.prior, made(unknowns.prior, unknowns.levels(), options.linear))
     return Inverted(

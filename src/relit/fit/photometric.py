@@ -12,7 +12,7 @@ from relit.fit import terms
 from relit.fit.landmark_fit import LandmarkFit
 from relit.fit.light import light_prior, solve_light
 from relit.fit.minimise import descend
-from relit.fit.view import View, lighting_of, new_view, pose_terms, settle_lids
+from relit.fit.view import View, lighting_of, new_view, pose_terms, settle_eyes
 from relit.geometry.camera import camera_centre, project
 from relit.geometry.mesh import vertex_normals
 from relit.models.head import HeadModel, neutral_vertices, posed_vertices
@@ -100,7 +100,7 @@ def fit_photometric(
         unknowns += [(view.expression, 0.01), (view.pose, 0.002), (view.sh, 0.02)]
     energies = descend(energy, unknowns, options.steps, project_onto_bounds)
     views, identity, albedo = moved((views, identity, albedo), CPU)
-    settle_lids(given, identity.detach(), views)
+    settle_eyes(given, identity.detach(), views)
     return tuple(
         FaceFit(
             method="",

@@ -7,8 +7,8 @@ from torch import Tensor
 from torch.nn.functional import interpolate as resize
 
 from relit.fit import terms
+from relit.fit.eyes import settled_gaze, settled_lids
 from relit.fit.landmark_fit import expression_prior
-from relit.fit.lids import settled_lids
 from relit.geometry.camera import cropped, project
 from relit.geometry.transforms import rigid, rotation_from_vector
 from relit.models.head import HeadModel, landmark_points, neutral_vertices, posed_vertices
@@ -125,12 +125,13 @@ def pose_terms(model: HeadModel, shape: Tensor, view: View) -> dict[str, Tensor]
     }
 
 
-def settle_lids(model: HeadModel, identity: Tensor, views: list[View]) -> None:
-    """Opens the eyes of each view, in place, as far as its landmarks say; the last step of a fit with that identity (K,)."""
+def settle_eyes(model: HeadModel, identity: Tensor, views: list[View]) -> None:
+    """Turns and opens the eyes of each view, in place, as its landmarks say; the last step of a fit with that identity (K,)."""
     neutral = neutral_vertices(model, identity)
     for view in views:
-        pose = view.expression.detach(), view.gaze_rad
-        view.expression = settled_lids(model, neutral, pose, view.current_camera(), view.landmarks_px)
+        given = view.current_camera(), view.landmarks_px
+        view.gaze_rad = settled_gaze(model, neutral, (view.expression.detach(), view.gaze_rad), *given)
+        view.expression = settled_lids(model, neutral, (view.expression.detach(), view.gaze_rad), *given)
 
 
 def lighting_of(sh: Tensor) -> Lighting:

@@ -14,6 +14,7 @@ from relit.models.head import HeadModel, lid_edge_points, load_head_model
 from relit.models.regions import landmark_uv
 from relit.render.cards import Cards, drawn_cards
 from relit.render.eye_light import LASH_ROOT_MM, posed_eye_centres
+from relit.render.lid_shade import shade_coverage, shade_strip
 from relit.render.rasterise import sample
 from relit.types import Camera, Lighting, ReflectanceMaps
 
@@ -35,6 +36,11 @@ class LashForm:
     length: float = 0.6  # of the longest
     curl: float = 0.2  # [0, 1]
     thickness: float = 0.8  # of the strands
+    lower: float = 1.0  # number and length of the lower lid's, of the most; fewer stand apart
+
+
+# Photos hardly tell lashes, so that avatars have everybody's: few below the eye, as in most portraits.
+PLAIN = LashForm(lower=0.6)
 
 
 def grown_lashes(
@@ -50,9 +56,10 @@ def grown_lashes(
     for eye, lid in ((0, 0), (0, 1), (1, 0), (1, 1)):
         edge = edges[eye, lid]
         edge = edge if abs(edge[0, 0]) < abs(edge[-1, 0]) else edge[::-1]  # from the nose outwards
-        card = _cards(edge, centres[eye], lid, _LENGTH_MM[lid] * form.length / 1000, form.curl, rng)
+        share = form.lower if lid else 1.0
+        card = _cards(edge, centres[eye], lid, share, _LENGTH_MM[lid] * form.length * share / 1000, form.curl, rng)
         points.append(card.reshape(-1, 3))
-        tuft = rng.integers(_TUFTS, size=_CARDS[lid])[:, None, None]
+        tuft = rng.integers(_TUFTS, size=len(card))[:, None, None]
         u = (tuft + np.array([0.05, 0.95])) / _TUFTS + np.zeros((1, _STEPS, 1))
         v = np.linspace(0.02, 0.98, _STEPS)[:, None] + np.zeros((len(u), 1, 2))
         uv.append(np.stack([u, v], -1).reshape(-1, 2))
@@ -70,8 +77,39 @@ def grown_lashes(
 
 
 def lashes_of(model: HeadModel, vertices: Float[Tensor, "V 3"]) -> tuple[Cards, Float[Tensor, "N 3"]]:
-    """The lashes that an avatar wears: photos hardly tell them, so they are everybody's."""
-    return grown_lashes(model, vertices, LashForm(), np.random.default_rng(26))
+    """The lashes that an avatar wears, and the shade of its lids: cards and their vertices on a posed head."""
+    strands, grown = grown_lashes(model, vertices, PLAIN, np.random.default_rng(26))
+    edges = lid_edge_points(model, vertices).double().numpy()
+    centres = posed_eye_centres(model, vertices).double().numpy()
+    texture = lash_texture()
+    width, shades = texture.shape[1], texture.shape[1] - _TEXTURE[1]
+    points, uv, triangles, count = [grown.numpy()], [strands.uv * [1 - shades / width, 1]], [strands.triangles], len(grown)
+    for eye, lid in ((0, 0), (0, 1), (1, 0), (1, 1)):
+        edge = edges[eye, lid]
+        edge = edge if abs(edge[0, 0]) < abs(edge[-1, 0]) else edge[::-1]
+        ahead = unit(vertices[model.eye_vertices[eye, 0]].double().numpy() - centres[eye])
+        strip = shade_strip(edge, centres[eye], ahead, lid)
+        rows, columns = strip.shape[:2]
+        v, u = np.meshgrid(np.linspace(0, 1, rows), np.linspace(0, 1, columns), indexing="ij")
+        uv.append(np.stack([1 - shades / width * (1 - (u + lid) / 2), v], -1).reshape(-1, 2))
+        index = np.arange(rows * columns).reshape(rows, columns)
+        a, b, c, d = index[:-1, :-1], index[:-1, 1:], index[1:, 1:], index[1:, :-1]
+        triangles.append(count + np.stack([np.stack([a, b, c], -1), np.stack([a, c, d], -1)]).reshape(-1, 3))
+        points.append(strip.reshape(-1, 3).astype(np.float32))
+        count += rows * columns
+    placed = torch.from_numpy(np.concatenate(points))
+    cards = Cards(
+        uv=np.concatenate(uv).astype(np.float32),
+        triangles=np.concatenate(triangles),
+        texture=np.dstack([np.ones(texture.shape, np.float32), texture]),
+        lift=torch.full((len(placed),), _SHADED),
+    )
+    return cards, placed
+
+
+def lash_texture(scale: int = 1) -> Float[np.ndarray, "rows columns"]:
+    """[0, 1] the coverage of an avatar's lashes and, beside them, of the shade of its lids; `scale` as in `lash_coverage`."""
+    return np.concatenate([lash_coverage(PLAIN, scale), shade_coverage(_TEXTURE[0], scale)], 1, dtype=np.float32)
 
 
 def lash_colour(maps: ReflectanceMaps) -> Float[Tensor, "3"]:
@@ -106,9 +144,15 @@ def lash_coverage(form: LashForm, scale: int = 1) -> Float[np.ndarray, "rows col
     return np.clip(_strands(scale) * form.thickness, 0, 1)
 
 
-def _cards(edge: np.ndarray, centre: np.ndarray, lid: int, length: float, curl: float, rng: np.random.Generator) -> np.ndarray:
-    """(N, steps, 2, 3) strips that leave the edge (M, 3) of a lid away from the eyeball and curl away from the opening."""
-    count = _CARDS[lid]
+def _cards(
+    edge: np.ndarray, centre: np.ndarray, lid: int, share: float, length: float, curl: float, rng: np.random.Generator
+) -> np.ndarray:
+    """(N, steps, 2, 3) strips that leave the edge (M, 3) of a lid away from the eyeball and curl away from the opening.
+
+    Args:
+        share: of the cards that stand side by side; fewer are narrower, too, and leave gaps.
+    """
+    count = round(_CARDS[lid] * share)
     far = np.r_[0, np.cumsum(np.linalg.norm(np.diff(edge, axis=0), axis=1))]
     place = (np.arange(count) + 0.5 + rng.uniform(-0.3, 0.3, count)) / count * 0.9 + 0.06
     at = lambda shares: np.stack([np.interp(shares * far[-1], far, edge[:, k]) for k in range(3)], 1)  # noqa: E731
@@ -120,7 +164,7 @@ def _cards(edge: np.ndarray, centre: np.ndarray, lid: int, length: float, curl: 
     root = inner + LASH_ROOT_MM / 1000 * out
     size = length * (0.5 + 0.5 * np.sin(np.pi * (0.12 + 0.72 * place))) * rng.uniform(0.75, 1.1, count)
     fan = 1.1 * (place - 0.42) + rng.normal(0, 0.12, count)
-    half = 0.75 * far[-1] / count
+    half = 0.75 * share**2 * far[-1] / _CARDS[lid]
     dip, steps = _DIP[lid], []
     for t in np.linspace(0, 1, _STEPS):
         rise = (curl + dip + rng.normal(0, 0.04, count)) * t * t - dip * t

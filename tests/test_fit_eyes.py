@@ -1,9 +1,9 @@
-"""Lids: an opening that landmarks show is the opening of the fitted head."""
+"""Eyes: the opening and the gaze that landmarks show are those of the fitted head."""
 
 import pytest
 import torch
 
-from relit.fit.lids import LIDS, settled_lids
+from relit.fit.eyes import LIDS, settled_gaze, settled_lids
 from relit.geometry.camera import look_at_face, project
 from relit.models.head import (
     ARKIT_NAMES,
@@ -47,3 +47,13 @@ def test_lids_are_as_open_as_their_landmarks_say_and_nothing_else_moves(blink):
     )
     assert after.abs().max() < 0.06
     assert after.abs().mean() < 0.4 * before.abs().mean()
+
+
+@pytest.mark.parametrize("true", [[[0.2, 0.1], [0.17, 0.1]], [[-0.3, -0.2], [-0.35, -0.2]]])
+def test_eyes_look_where_the_irises_say(true):
+    model, camera = load_head_model(), look_at_face((640, 640), distance_m=0.9, yaw_rad=0.3)
+    neutral = neutral_vertices(model, torch.zeros(len(model.identity_modes)))
+    true, nothing = torch.tensor(true), torch.zeros(52)
+    seen = project(camera, landmark_points(model, posed_vertices(model, neutral, nothing, true)))[:, :2]
+    found = settled_gaze(model, neutral, (nothing, torch.zeros(2, 2)), camera, seen)
+    assert (found - true).abs().max() < 0.02
