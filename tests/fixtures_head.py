@@ -22,6 +22,7 @@ def synthetic_maps(rows: int = 192, columns: int = 128) -> ReflectanceMaps:
         displacement_mm=0.2 * (u * 40).sin() - 0.05,
         occlusion=1 - 0.5 * u * v,
         confidence=u.contiguous(),
+        folds=0.6 * (u * 20).sin() - 0.2,
     )
 
 

@@ -94,6 +94,8 @@ class ReflectanceMaps:
     displacement_mm: Float[Tensor, "H W"]
     occlusion: Float[Tensor, "H W"]  # [0, 1] ambient visibility, baked for engines without their own
     confidence: Float[Tensor, "H W"]  # [0, 1] how far the photo, not the completion, decided the texel
+    # log brightness that folds of the photo's expression add to the calm face's diffuse albedo; None: none are known
+    folds: Float[Tensor, "H W"] | None = None
 
 
 @dataclass(frozen=True)

@@ -2,9 +2,11 @@
 
 import json
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from os import PathLike
 from pathlib import Path
 
+import torch
 from safetensors.torch import load_file, save
 
 from relit.errors import InputError
@@ -20,6 +22,7 @@ from relit.progress import SILENT, Progress, Stopwatch
 from relit.types import Head, Observation, ReflectanceMaps
 
 ARRAYS = "head.safetensors"
+FOLDS_SPAN, FOLDS_NONE = 3.0, 128 / 255  # of their code: no folds is a code of its own in 8 bits
 WRITERS = {
     "diffuse_albedo": (images.write_colour, images.read_colour),
     "specular_albedo": (lambda path, values: images.write_data(path, values, bits=16), images.read_data),
@@ -29,6 +32,10 @@ WRITERS = {
     "displacement_mm": (images.write_height, images.read_height),
     "occlusion": (images.write_data, images.read_data),
     "confidence": (images.write_data, images.read_data),
+    "folds": (
+        lambda path, values: images.write_data(path, FOLDS_NONE + values / FOLDS_SPAN),
+        lambda path: FOLDS_SPAN * (images.read_data(path) - FOLDS_NONE),
+    ),
 }
 
 
@@ -84,7 +91,8 @@ def load_avatar(directory: str | PathLike) -> Head:
     try:
         arrays = load_file(folder / ARRAYS)
         fits = tuple(fit_of(record, arrays, index) for index in range(len(record["photos"])))
-        maps = ReflectanceMaps(**{name: WRITERS[name][1](folder / MAPS[name]["file"]) for name in MAPS})
+        names = [name for name in MAPS if name in record["maps"]]
+        maps = ReflectanceMaps(**{name: WRITERS[name][1](folder / MAPS[name]["file"]) for name in names})
     except InputError:
         raise
     except Exception as error:
@@ -97,7 +105,8 @@ def write_maps(maps: ReflectanceMaps, folder: Path, step) -> None:
     """Writes all maps, two at a time, since the encoders leave the interpreter alone; `step(done, total)` is told of each."""
     (folder / "maps").mkdir()
     with ThreadPoolExecutor(2) as pool:
-        waiting = [pool.submit(WRITERS[name][0], folder / MAPS[name]["file"], getattr(maps, name)) for name in MAPS]
+        whole = maps if maps.folds is not None else replace(maps, folds=torch.zeros_like(maps.roughness))
+        waiting = [pool.submit(WRITERS[name][0], folder / MAPS[name]["file"], getattr(whole, name)) for name in MAPS]
         for done, task in enumerate(waiting):
             task.result()
             step(done + 1, len(waiting))

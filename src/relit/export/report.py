@@ -19,6 +19,7 @@ CAPTIONS = {
     "displacement_mm": "Displacement, grey is 0, white is +0.3 mm",
     "occlusion": "Ambient occlusion",
     "confidence": "Confidence: white is from the photo, black is completed",
+    "folds": "Folds that come back with the photo's expression",
 }
 FILES = {
     "head.glb": "mesh, materials and 52 ARKit expressions for any engine or viewer",
@@ -102,6 +103,7 @@ def _map_pictures(maps: ReflectanceMaps) -> dict[str, np.ndarray]:
         "diffuse_normal": 0.5 + 0.5 * maps.diffuse_normal,
         "specular_normal": 0.5 + 0.5 * maps.specular_normal,
         "displacement_mm": 0.5 + maps.displacement_mm / 0.6,
+        "folds": 0.5 + 0.5 * (0 * maps.roughness if maps.folds is None else maps.folds),
     }
     pictures = {}
     for name in CAPTIONS:

@@ -28,6 +28,7 @@ MAPS = {  # how each map is written, and how to read it
     "displacement_mm": {"file": "maps/displacement.exr", "encoding": "half float, channel Y", "unit": "mm"},
     "occlusion": {"file": "maps/occlusion.png", "encoding": "linear, 8 bits", "meaning": "ambient visibility"},
     "confidence": {"file": "maps/confidence.png", "encoding": "linear, 8 bits", "meaning": "how far the photo decided"},
+    "folds": {"file": "maps/folds.png", "encoding": "128/255 + f/3, 8 bits", "meaning": "log brightness of an expression"},
 }
 
 _SPECULAR = "by rule, times what avatarme_specular says"

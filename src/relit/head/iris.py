@@ -25,7 +25,7 @@ KNOWN = (0.004, 0.15)  # albedo of the irises that are rendered
 BROWN = torch.tensor([0.06, 0.028, 0.014])  # the commonest iris colour, where the photo does not tell
 DARKEST, TELLING = 0.01, 0.07  # mean albedo of the darkest iris, and of one whose hue is told
 LIGHTEST, FLOOR = 0.35, 0.003  # of a channel
-BROWN_TO_BLUE, OFF = (-0.72, 0.4), 0.3  # half the log of blue to red; of log purple or green beside that
+BROWN_TO_BLUE, OFF = (-0.72, 0.25), 0.3  # half the log of blue to red; of log purple or green beside that
 COARSE = 512  # rows of maps that are enough for it
 
 
@@ -77,7 +77,8 @@ def iris_colour(model: HeadModel, head: Head, observation: Observation, fit: Fac
 def _coarse(maps: ReflectanceMaps) -> ReflectanceMaps:
     """The maps at about COARSE rows, every so many texels of them."""
     step = max(1, maps.roughness.shape[0] // COARSE)
-    return ReflectanceMaps(**{one.name: getattr(maps, one.name)[::step, ::step].contiguous() for one in fields(maps)})
+    told = {one.name: getattr(maps, one.name) for one in fields(maps)}
+    return ReflectanceMaps(**{name: told[name][::step, ::step].contiguous() for name in told if told[name] is not None})
 
 
 def _natural(hue: Tensor) -> Tensor:

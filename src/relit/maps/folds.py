@@ -12,6 +12,7 @@ GRID_MM = 0.6  # of the working picture
 LENGTH_MM = 9.0  # what is as dark over this length is a line; moles and freckles are shorter
 WIDTH_MM = 11.0  # widest line
 RIM_MM = 1.5  # brows and lips reach this far beyond their masks
+CORE, CORE_MM = 2.0, 1.8  # how much darker the bottom of a line may be than the line at that grid, and how near to it
 DIRECTIONS = 8
 SLIGHT = 0.02  # log brightness: texture is no fold
 SURE = 0.6  # share of skin from which all of a line is one's: most people have no beard where they could
@@ -36,9 +37,14 @@ def fold_darkening(light: np.ndarray, skin: np.ndarray) -> np.ndarray:
     reduced = fill(reduced[..., None].repeat(3, -1), certain, np.zeros(3, np.float32), 0.0)[..., 0]
     lines = np.min([cv2.morphologyEx(reduced, cv2.MORPH_CLOSE, kernel) for kernel in _segments()], 0)
     disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (_odd(WIDTH_MM),) * 2)
-    depth = np.maximum(cv2.morphologyEx(lines, cv2.MORPH_CLOSE, disc) - lines - SLIGHT, 0)
+    filled = cv2.morphologyEx(lines, cv2.MORPH_CLOSE, disc)
+    depth = np.maximum(filled - lines - SLIGHT, 0)
     depth *= cv2.GaussianBlur(np.minimum(plain / SURE, 1), (0, 0), 0.5 * RIM_MM / GRID_MM)
-    return cv2.resize(cv2.GaussianBlur(depth, (0, 0), 0.7), (width, height), interpolation=cv2.INTER_LINEAR)
+    enlarged = lambda values: cv2.resize(values, (width, height), interpolation=cv2.INTER_LINEAR)  # noqa: E731
+    broad = enlarged(cv2.GaussianBlur(depth, (0, 0), 0.7))
+    # the bottom of a line is finer than the working picture
+    most = CORE * enlarged(cv2.GaussianBlur(cv2.dilate(depth, np.ones((_odd(CORE_MM),) * 2)), (0, 0), 0.7))
+    return np.maximum(broad, np.clip(enlarged(filled) - light - SLIGHT, 0, most))
 
 
 def _segments() -> list[np.ndarray]:

@@ -6,9 +6,11 @@ import cv2
 import torch
 from torch import Tensor
 
+from relit.appearance.folds import FOLD_HUE
 from relit.geometry.smoothstep import smoothstep
+from relit.maps.beard_shadow import without_grey
 from relit.maps.complete import complete
-from relit.maps.delight import MARKED, regions_of
+from relit.maps.delight import regions_of
 from relit.maps.folds import fold_darkening
 from relit.maps.infer import Known, infer_surface
 from relit.maps.knowledge import FITTED_LIGHT, Knowledge
@@ -27,9 +29,7 @@ from relit.types import FaceFit, ReflectanceMaps
 # folds of the photo's expression go altogether: on a calm face they look like those of age.
 KEPT_WRINKLES = 0.7
 MOVED_MM = (1.0, 6.0)  # movement by the photo's expression between its own folds kept and left out
-# Of the darkness of folds by channel, about its mean, as measured on eight portraits: between two walls of skin red light
-# goes to and fro.
-FOLD_HUE = (0.79, 1.04, 1.17)
+WRINKLED, LASTING = (0.03, 0.12), 0.7  # mean darkness of lines on foreheads, young to old; share of folds that the old keep
 STUBBLE = 0.45  # how far shaved hair takes the scalp from the colour of skin to that of hair
 STUBBLE_MM, STUBBLE_CONTRAST = 0.7, 0.16
 # Texels along an edge at which photos are read: 0.15 mm of skin, finer than portraits are. What larger maps show beyond
@@ -63,7 +63,7 @@ def build_maps(
     statistical = skin_albedo(load_skin_model(), fits[0].albedo)
     tone = knowledge.tone.exp()
     base = knowledge.typical(at_size((statistical * tone).clamp(0, 1), size))
-    masks = region_masks(*size, (*MARKED, "scalp", *STRIP))
+    masks = region_masks(*size)
     regions = regions_of(masks)
     hair = [one.bare.hair_colour for one in sightings if one.bare.hair_colour is not None]
     ratios, trusts = [], []
@@ -75,6 +75,8 @@ def build_maps(
         trusts.append(trust)
         step(index + 1, total)
     ratio, confidence = merged(ratios, trusts), torch.stack(trusts).amax(0)
+    own_hue = without_grey(base, masks)
+    base, ratio = base * own_hue.exp(), ratio - own_hue
     position_mm = 1000 * interpolate(model.mean, model.triangles, fragments)
     found = knowledge.completed(base)
     guess = (found.ratio, found.share) if found else None
@@ -82,10 +84,13 @@ def build_maps(
     lines = lambda light: torch.from_numpy(fold_darkening(light.numpy(), regions.hued.numpy()))  # noqa: E731
     folds = lines(ratio.mean(-1))
     moved = smoothstep(*MOVED_MM, 1000 * interpolate(_movement(model, fits)[:, None], model.triangles, fragments)[..., 0])
-    folds_taken = (folds * (1 - KEPT_WRINKLES * (1 - moved)))[..., None] * torch.tensor(FOLD_HUE)
+    moved = moved * (1 - LASTING * _wrinkled(folds, (masks["forehead"] > 0.5) & (confidence > 0.5) & (moved < 0.5)))
+    folds = folds * (1 - KEPT_WRINKLES * (1 - moved))
+    folds_taken = folds[..., None] * torch.tensor(FOLD_HUE)
     ratio = ratio + folds_taken
     # skin that bulges between the folds of an expression catches light
-    ratio = ratio - (lines(-ratio.mean(-1)) * moved)[..., None]
+    ridges = lines(-ratio.mean(-1)) * moved
+    ratio = ratio - ridges[..., None]
     strip = sum(masks[name] for name in STRIP).clamp(0, 1)
     albedo = base * (ratio * (1 - strip)[..., None]).exp()
     if hair:
@@ -109,6 +114,7 @@ def build_maps(
         displacement_mm=surface.displacement_mm,
         occlusion=torch.ones(whole),  # follows from the shape alone
         confidence=at_size(confidence[..., None], whole)[..., 0],
+        folds=at_size(((ridges - folds * moved) * (1 - strip))[..., None], whole)[..., 0],
     )
 
 
@@ -147,6 +153,13 @@ def _with_stubble(albedo: Tensor, hair: Tensor, scalp: Tensor, position_mm: Tens
     result = albedo.clone()
     result[grown] = albedo[grown].clamp_min(1e-3) ** (1 - amount) * hair.clamp_min(0.01) ** amount
     return result
+
+
+def _wrinkled(folds: Tensor, still: Tensor) -> float:
+    """[0, 1] how wrinkled skin is where no expression moves it: there folds are lasting, and elsewhere most of them are."""
+    if not still.any():
+        return 0.0
+    return float(smoothstep(*WRINKLED, folds[still].mean()))
 
 
 def _movement(model: HeadModel, fits: tuple[FaceFit, ...]) -> Tensor:

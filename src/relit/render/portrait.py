@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from relit.appearance.colour import srgb_from_linear
+from relit.appearance.folds import fold_ratio, fold_share
 from relit.geometry.camera import camera_centre, project, scaled
 from relit.geometry.mesh import vertex_normals, vertex_tangents
 from relit.models.head import PARTS, HeadModel, load_head_model, posed_vertices
@@ -65,7 +66,9 @@ def render_head(
         fine = scaled(camera, supersample)
         pixels = project(fine, vertices)
         fragments = rasterise(pixels, model.triangles, fine.size_px)
-        picture = _reduced(_shaded(head.maps, vertices, None, (fine, pixels, fragments), lighting), supersample)
+        folded = fold_share(head.morphs, expression, tuple(fit.expression for fit in head.fits))
+        shot = fine, pixels, fragments
+        picture = _reduced(_shaded(head.maps, vertices, None, shot, lighting, folded=folded), supersample)
         strands = _reduced(drawn_lashes(head.maps, vertices, fine, lighting, fragments.depth), supersample)
         picture = picture * (1 - strands[..., 3:]) + strands
         return picture if background is None else over(picture, background)
@@ -104,8 +107,13 @@ def _shaded(
     lighting: Lighting,
     casters: tuple[Tensor, Tensor] | None = None,
     rays: int = DIRECTIONS,
+    folded: float = 0.0,
 ) -> Tensor:
-    """(H, W, 4) as `render_posed`, not supersampled, of a rasterised head: its camera, pixels of its vertices, fragments."""
+    """(H, W, 4) as `render_posed`, not supersampled, of a rasterised head: its camera, pixels of its vertices, fragments.
+
+    Args:
+        folded: share of the maps' folds that the expression has.
+    """
     model, (camera, pixels, fragments) = load_head_model(), shot
     seen = fragments.triangle >= 0
     picture = torch.zeros(*seen.shape, 4)
@@ -113,7 +121,8 @@ def _shaded(
         return picture
     transfer = _transfer(vertices, model, fragments) if transfer is None else transfer
     throwing = casters or (vertices, model.triangles)
-    surface, part = _surface(model, maps, (vertices, transfer, throwing, rays), pixels, fragments, camera, lighting)
+    posed = vertices, transfer, throwing, rays, folded
+    surface, part = _surface(model, maps, posed, pixels, fragments, camera, lighting)
     irradiance, specular = shade(surface, lighting)
     spread = torch.zeros(*seen.shape, 3)
     spread[seen] = irradiance
@@ -140,14 +149,18 @@ def tonemap_srgb(linear: Float[Tensor, "*batch 3"], exposure: float = 1.0) -> Fl
 def _surface(
     model: HeadModel,
     maps: ReflectanceMaps,
-    posed: tuple[Tensor, Tensor, tuple[Tensor, Tensor], int],
+    posed: tuple[Tensor, Tensor, tuple[Tensor, Tensor], int, float],
     pixels: Tensor,
     fragments: Fragments,
     camera: Camera,
     lighting: Lighting,
 ) -> tuple[Surface, Tensor]:
-    """What every covered pixel sees, in reading order, and its index into PARTS; `posed`: vertices, transfer, casters, rays."""
-    vertices, transfer, casters, rays = posed
+    """What every covered pixel sees, in reading order, and its index into PARTS.
+
+    Args:
+        posed: vertices, transfer, casters, rays, share of the folds.
+    """
+    vertices, transfer, casters, rays, folded = posed
     centres, eyes = _eyes(_bytes(vertices), model, rays)
     transfer = with_wet_edges(model, transfer, eyes, vertices, centres)
     normals = vertex_normals(vertices, model.triangles)
@@ -174,6 +187,8 @@ def _surface(
     for passed, direction in zip(lit, lighting.directions, strict=True):
         passed[eye] *= at_eye(lash_shade(model, vertices, centres, direction), offset, side)[:, 0]
     albedo = read(maps.diffuse_albedo)
+    if folded > 0 and maps.folds is not None:
+        albedo = albedo * fold_ratio(read(maps.folds[..., None])[:, 0], folded)
     around = torch.tensor([SURROUNDINGS.get(name, (0.0, 0.0, 0.0)) for name in PARTS])
     own = torch.tensor([[name not in SURROUNDINGS] for name in PARTS])
     wet = torch.tensor([WET_ROUGHNESS.get(name, 1.0) for name in PARTS])

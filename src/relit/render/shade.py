@@ -1,5 +1,6 @@
 """Deferred shading: from what a pixel sees to the light it sends to the eye."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +17,9 @@ from relit.render.occlusion import multiple_bounces
 from relit.types import Lighting
 
 MIRROR_ROUGHNESS, MIRROR_CONTRAST = 0.12, 8.0  # smoother surfaces show the sources that harmonics blur as small spots
+# Of the mean irradiance: what reaches every surface that is not hidden. Truncated harmonics fall below zero opposite bright
+# sources, and a fitted light where no photo shows its effect; black there would glow red with the light below the skin.
+LEAST_IRRADIANCE = 0.08
 RELIEF_SLOPE = 1.6  # of relief finer than the maps, per squared roughness; by eye, on dark skin in uniform light
 
 
@@ -51,8 +55,8 @@ def shade(surface: Surface, lighting: Lighting) -> tuple[Float[Tensor, "P 3"], F
     if _by_loop(surface, lighting):
         return _shaded_by_loop(surface, around, light, lighting)
     detail = table_irradiance(light, surface.diffuse_normal) - table_irradiance(light, surface.geometry_normal)
-    ambient = (surface.irradiance + surface.visibility[:, None] * detail).clamp_min(0)
     visibility = surface.visibility.clamp_min(0.02)
+    ambient = torch.maximum(surface.irradiance + surface.visibility[:, None] * detail, visibility[:, None] * _least(lighting))
     bounced = multiple_bounces(visibility[:, None].expand(-1, 3), around) / visibility[:, None]
     irradiance = ambient * bounced
 
@@ -77,6 +81,11 @@ def shade(surface: Surface, lighting: Lighting) -> tuple[Float[Tensor, "P 3"], F
     return irradiance, specular
 
 
+def _least(lighting: Lighting) -> Tensor:
+    """(3,) the least irradiance of an open surface."""
+    return LEAST_IRRADIANCE * 0.5 * math.sqrt(math.pi) * lighting.sh[0].clamp_min(0)
+
+
 def _by_loop(surface: Surface, lighting: Lighting) -> bool:
     """Whether nobody asks for gradients and all is where the loop can read it."""
     given = [value for value in (*vars(surface).values(), *vars(lighting).values()) if value is not None]
@@ -97,7 +106,7 @@ def _shaded_by_loop(surface: Surface, around: Tensor, light: PrefilteredLight, l
     colours = surface.irradiance, around
     frames, numbers, colours = (tuple(x.contiguous().numpy() for x in some) for some in (frames, numbers, colours))
     lit, lamps = surface.lit.contiguous().numpy(), torch.stack([lighting.directions, lighting.irradiance], 1).numpy()
-    tables = light.table.permute(1, 2, 3, 0).contiguous().numpy(), split_sum()[0].numpy()
+    tables = light.table.permute(1, 2, 3, 0).contiguous().numpy(), split_sum()[0].numpy(), _least(lighting).numpy()
     sharp = bool((surface.roughness < MIRROR_ROUGHNESS).any())
     mirror = MIRROR_ROUGHNESS, MIRROR_CONTRAST, float(_gain(light)) if sharp else 0.0, RELIEF_SLOPE
     given = frames, numbers, colours, lit, lamps, tables, mirror

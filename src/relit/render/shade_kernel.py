@@ -120,10 +120,10 @@ def shade_points(frames, numbers, colours, lit, light, tables, mirror, out, firs
         numbers: (P,) each: F0, roughness, visibility.
         colours: (P, 3) each: irradiance, albedo of the surroundings.
         lit: (P, L). light: (L, 2, 3) direction and irradiance.
-        tables: of the light (levels, rows, columns, 3), the cosine lobe last, and the split sum (2, S, S).
+        tables: of the light (levels, rows, columns, 3), the cosine lobe last, the split sum (2, S, S), least irradiance (3,).
         mirror: roughness below which sources stand out, the exponent and the gain of that, and relief's slope.
     """
-    environment, reflectances = tables
+    environment, reflectances, least = tables
     sharp, power, gain, relief = mirror
     eyes, plain_normals, diffuse_normals, specular_normals, open_directions = frames
     f0s, roughnesses, visibilities = numbers
@@ -135,8 +135,8 @@ def shade_points(frames, numbers, colours, lit, light, tables, mirror, out, firs
         bent = _light(environment, d[0], d[1], d[2], last_level)
         plain = _light(environment, g[0], g[1], g[2], last_level)
         for channel in range(3):
-            ambient = max(irradiances[p, channel] + visibilities[p] * (bent[channel] - plain[channel]), 0.0)
-            out[p, channel] = ambient * _bounces(visible, surroundings[p, channel]) / visible
+            ambient = irradiances[p, channel] + visibilities[p] * (bent[channel] - plain[channel])
+            out[p, channel] = max(ambient, visible * least[channel]) * _bounces(visible, surroundings[p, channel]) / visible
         n_dot_v = min(max(n[0] * e[0] + n[1] * e[1] + n[2] * e[2], 1e-3), 1.0)
         mx, my, mz = 2 * n_dot_v * n[0] - e[0], 2 * n_dot_v * n[1] - e[1], 2 * n_dot_v * n[2] - e[2]
         length = max(math.sqrt(mx * mx + my * my + mz * mz), 1e-12)
