@@ -15,6 +15,7 @@ from relit.geometry.camera import camera_centre, look_at_face, project
 from relit.geometry.mesh import vertex_normals
 from relit.maps import maps as maps_module
 from relit.maps.bare_skin import SIDE, _cut_off, find_bare_skin
+from relit.maps.beard_shadow import without_grey
 from relit.maps.complete import complete
 from relit.maps.delight import BRIGHTER, Regions, delight, of_skin_hue
 from relit.maps.folds import fold_darkening
@@ -30,7 +31,7 @@ from relit.maps.learned import (
     shared_tone,
     with_fitted_hue,
 )
-from relit.maps.maps import build_maps, merged
+from relit.maps.maps import _wrinkled, build_maps, merged
 from relit.maps.sighting import sighted
 from relit.maps.solid_noise import solid_noise
 from relit.maps.unwrap import Unwrapped, texels, unwrap, view_of
@@ -380,6 +381,34 @@ def test_dark_lines_are_folds_and_moles_are_not():
     assert np.abs(fold_darkening(light[:, ::-1].copy(), skin[:, ::-1].copy())[:, ::-1] - darkening).max() < 0.05
     assert darkening.min() >= 0 and fold_darkening(np.zeros_like(light), skin).max() == 0
     assert np.allclose(fold_darkening(light, 0.8 * skin), darkening)  # where few have a beard
+
+
+def test_a_fold_is_taken_whole_down_to_lines_finer_than_its_grid():
+    light = np.zeros((1024, 1024), np.float32)
+    light[400:412, 300:700] = -0.2
+    light[405:407, 300:700] = -0.6  # half a millimetre
+    left = light + fold_darkening(light, np.ones_like(light))
+    assert left[380:430, 340:660].min() > -0.06 and left.max() < 0.06
+
+
+def test_lines_on_a_forehead_that_nothing_moves_are_lasting():
+    young, old, still = torch.full((8, 8), 0.01), torch.full((8, 8), 0.2), torch.ones(8, 8) > 0
+    assert _wrinkled(young, still) == 0 and _wrinkled(old, still) == 1 and _wrinkled(old, ~still) == 0
+
+
+def test_jaws_lose_the_grey_of_many_skins_and_keep_their_brightness():
+    masks = region_masks(128, 128)
+    base = torch.full((128, 128, 3), 1.0) * torch.tensor([0.5, 0.33, 0.25])
+    grey = base.clone()
+    jaw = masks["beard"] > 0.02
+    grey[jaw] = torch.tensor([0.36, 0.32, 0.29])
+    change = without_grey(grey, masks)
+    sure = masks["beard"] * (1 - masks["lips"]) > 0.95
+    inner = masks["cheeks"] * (1 - masks["beard"]) > 0.99
+    hue = lambda albedo: (albedo[..., 0] / albedo[..., 2])[sure].log().mean()  # noqa: E731
+    assert hue(grey) < hue(grey * change.exp()) < hue(base)
+    assert change.mean(-1).abs().max() < 1e-5 and change[inner].abs().max() < 0.02
+    assert without_grey(base, masks).abs().max() < 1e-5
 
 
 def test_lids_between_an_eye_and_a_rim_are_not_read_and_wide_ones_are():

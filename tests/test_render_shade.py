@@ -12,8 +12,10 @@ from relit.appearance.lighting import LIGHT_NAMES, load_lighting, uniform_lighti
 from relit.geometry.camera import look_at_face, project
 from relit.geometry.mesh import vertex_normals
 from relit.models.head import (
+    ARKIT_NAMES,
     expression_morphs,
     eye_centres,
+    eyeball_radius_mm,
     lid_edge_points,
     load_head_model,
     neutral_vertices,
@@ -21,6 +23,7 @@ from relit.models.head import (
 )
 from relit.render.eye_light import at_eye, eye_transfer, lash_shade, posed_eye_centres
 from relit.render.lashes import drawn_lashes, lash_colour
+from relit.render.lid_shade import lid_shades, shade_coverage
 from relit.render.occlusion import ambient_occlusion, light_transfer, multiple_bounces
 from relit.render.portrait import render_posed, tonemap_srgb
 from relit.render.rasterise import rasterise
@@ -323,6 +326,35 @@ def test_lashes_are_drawn_at_the_eyes_alone_and_hidden_behind_the_head(model):
     assert len(far) > 100 and far.max() < 0.025
     behind = look_at_face((256, 256), field_m=0.22, yaw_rad=math.pi)
     assert drawn_lashes(maps, model.mean, behind, sky, depth_in(behind))[..., 3].max() == 0
+
+
+@pytest.mark.parametrize("pitch", [-0.3, 0.0, 0.3])
+def test_the_shade_of_lids_lies_on_the_eyeball_and_goes_with_the_lids(model, pitch):
+    shut = torch.zeros(52)
+    shut[[ARKIT_NAMES.index(f"eyeBlink{side}") for side in ("Left", "Right")]] = 0.5
+    heights = []
+    for expression in (torch.zeros(52), shut):
+        vertices = posed_vertices(model, model.mean, expression, torch.tensor([[0.0, pitch]] * 2))
+        centres = posed_eye_centres(model, vertices)
+        points, uv, triangles = lid_shades(model, vertices)
+        points = torch.from_numpy(points).float()
+        assert triangles.max() == len(points) - 1 and uv.min() == 0 and uv.max() == 1
+        ahead = normalize(vertices[model.eye_vertices[:, 0]] - centres, dim=1)
+        offset = points[:, None] - centres
+        nearest = offset.norm(dim=2).argmin(1)
+        offset, ahead = offset[torch.arange(len(points)), nearest], ahead[nearest]
+        cosine = (normalize(offset, dim=1) * ahead).sum(1)
+        assert (1000 * offset.norm(dim=1) > eyeball_radius_mm(cosine)).all()
+        heights.append(points[uv[:, 0] < 0.5, 1].mean())
+    assert heights[1] < heights[0] - 0.002
+    assert shade_coverage(24)[:, [0, 11, 12, 23]].max() < 1e-6 < shade_coverage(24).max() <= 1
+
+
+def test_no_light_of_harmonics_leaves_a_surface_black(model):
+    sky = torch.zeros(81, 3)
+    sky[0], sky[2] = 1.0, 3.0  # far below zero opposite the source
+    lit = render_head(plain_head(model), look_at_face((48, 48), yaw_rad=math.pi), replace(uniform_lighting(), sh=sky))
+    assert lit[18:30, 18:30, :3].min() > 0
 
 
 def test_lashes_are_darker_than_the_brows_they_go_with(model):

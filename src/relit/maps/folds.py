@@ -41,10 +41,9 @@ def fold_darkening(light: np.ndarray, skin: np.ndarray) -> np.ndarray:
     depth = np.maximum(filled - lines - SLIGHT, 0)
     depth *= cv2.GaussianBlur(np.minimum(plain / SURE, 1), (0, 0), 0.5 * RIM_MM / GRID_MM)
     enlarged = lambda values: cv2.resize(values, (width, height), interpolation=cv2.INTER_LINEAR)  # noqa: E731
-    broad = enlarged(cv2.GaussianBlur(depth, (0, 0), 0.7))
     # the bottom of a line is finer than the working picture
     most = CORE * enlarged(cv2.GaussianBlur(cv2.dilate(depth, np.ones((_odd(CORE_MM),) * 2)), (0, 0), 0.7))
-    return np.maximum(broad, np.clip(enlarged(filled) - light - SLIGHT, 0, most))
+    return np.clip(enlarged(filled) - light - SLIGHT, 0, most)
 
 
 def _segments() -> list[np.ndarray]:

@@ -1,6 +1,6 @@
 """The light that reaches an eyeball between its lids: contact shadows finer than the mesh, and the shade of the lashes."""
 
-
+import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -107,6 +107,13 @@ def eye_grid(centres: Float[Tensor, "2 3"]) -> tuple[Float[Tensor, "2 rows colum
     parts = elevation.cos() * yaw.sin(), elevation.sin().expand(ROWS, COLUMNS), elevation.cos() * yaw.cos()
     normals = torch.stack(parts, -1)
     return centres[:, None, None] + EYE_RADIUS_MM / 1000 * normals, normals
+
+
+def lid_edges_from_nose(model: HeadModel, vertices: Float[Tensor, "V 3"]) -> Float[np.ndarray, "2 2 M 3"]:
+    """Points along the inner edges of the lids, (left, right) x (upper, lower), each from the nose outwards."""
+    edges = lid_edge_points(model, vertices).double().numpy()
+    inwards = np.abs(edges[..., :1, :1]) > np.abs(edges[..., -1:, :1])
+    return np.where(inwards, edges[:, :, ::-1], edges)
 
 
 def lashes(

@@ -10,11 +10,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from relit.geometry.transforms import unit
-from relit.models.head import HeadModel, lid_edge_points, load_head_model
+from relit.models.head import HeadModel, load_head_model
 from relit.models.regions import landmark_uv
 from relit.render.cards import Cards, drawn_cards
-from relit.render.eye_light import LASH_ROOT_MM, posed_eye_centres
-from relit.render.lid_shade import shade_coverage, shade_strip
+from relit.render.eye_light import LASH_ROOT_MM, lid_edges_from_nose, posed_eye_centres
+from relit.render.lid_shade import lid_shades, shade_coverage
 from relit.render.rasterise import sample
 from relit.types import Camera, Lighting, ReflectanceMaps
 
@@ -50,14 +50,12 @@ def grown_lashes(
 
     Differs from hair: strands are drawn on cards that overlap, not one by one.
     """
-    edges = lid_edge_points(model, vertices).double().numpy()  # eye, lid, point, 3
+    edges = lid_edges_from_nose(model, vertices)
     centres = posed_eye_centres(model, vertices).double().numpy()
     points, uv = [], []
     for eye, lid in ((0, 0), (0, 1), (1, 0), (1, 1)):
-        edge = edges[eye, lid]
-        edge = edge if abs(edge[0, 0]) < abs(edge[-1, 0]) else edge[::-1]  # from the nose outwards
         share = form.lower if lid else 1.0
-        card = _cards(edge, centres[eye], lid, share, _LENGTH_MM[lid] * form.length * share / 1000, form.curl, rng)
+        card = _cards(edges[eye, lid], centres[eye], lid, share, _LENGTH_MM[lid] * form.length * share / 1000, form.curl, rng)
         points.append(card.reshape(-1, 3))
         tuft = rng.integers(_TUFTS, size=len(card))[:, None, None]
         u = (tuft + np.array([0.05, 0.95])) / _TUFTS + np.zeros((1, _STEPS, 1))
@@ -79,28 +77,13 @@ def grown_lashes(
 def lashes_of(model: HeadModel, vertices: Float[Tensor, "V 3"]) -> tuple[Cards, Float[Tensor, "N 3"]]:
     """The lashes that an avatar wears, and the shade of its lids: cards and their vertices on a posed head."""
     strands, grown = grown_lashes(model, vertices, PLAIN, np.random.default_rng(26))
-    edges = lid_edge_points(model, vertices).double().numpy()
-    centres = posed_eye_centres(model, vertices).double().numpy()
+    shades, places, triangles = lid_shades(model, vertices)
+    placed = torch.cat([grown, torch.from_numpy(shades.astype(np.float32))])
     texture = lash_texture()
-    width, shades = texture.shape[1], texture.shape[1] - _TEXTURE[1]
-    points, uv, triangles, count = [grown.numpy()], [strands.uv * [1 - shades / width, 1]], [strands.triangles], len(grown)
-    for eye, lid in ((0, 0), (0, 1), (1, 0), (1, 1)):
-        edge = edges[eye, lid]
-        edge = edge if abs(edge[0, 0]) < abs(edge[-1, 0]) else edge[::-1]
-        ahead = unit(vertices[model.eye_vertices[eye, 0]].double().numpy() - centres[eye])
-        strip = shade_strip(edge, centres[eye], ahead, lid)
-        rows, columns = strip.shape[:2]
-        v, u = np.meshgrid(np.linspace(0, 1, rows), np.linspace(0, 1, columns), indexing="ij")
-        uv.append(np.stack([1 - shades / width * (1 - (u + lid) / 2), v], -1).reshape(-1, 2))
-        index = np.arange(rows * columns).reshape(rows, columns)
-        a, b, c, d = index[:-1, :-1], index[:-1, 1:], index[1:, 1:], index[1:, :-1]
-        triangles.append(count + np.stack([np.stack([a, b, c], -1), np.stack([a, c, d], -1)]).reshape(-1, 3))
-        points.append(strip.reshape(-1, 3).astype(np.float32))
-        count += rows * columns
-    placed = torch.from_numpy(np.concatenate(points))
+    share = _TEXTURE[1] / texture.shape[1]
     cards = Cards(
-        uv=np.concatenate(uv).astype(np.float32),
-        triangles=np.concatenate(triangles),
+        uv=np.concatenate([strands.uv * [share, 1], places * [1 - share, 1] + [share, 0]]).astype(np.float32),
+        triangles=np.concatenate([strands.triangles, len(grown) + triangles]),
         texture=np.dstack([np.ones(texture.shape, np.float32), texture]),
         lift=torch.full((len(placed),), _SHADED),
     )

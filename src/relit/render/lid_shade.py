@@ -1,10 +1,12 @@
 """The dark line where upper lashes grow, and the shade of the lids on the eyeball: soft strips that go with the lids."""
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
+from torch import Tensor
 
 from relit.geometry.transforms import unit
-from relit.models.head import eyeball_radius_mm
+from relit.models.head import HeadModel, eyeball_radius_mm
+from relit.render.eye_light import lid_edges_from_nose, posed_eye_centres
 
 # Upper and lower lid, from the margin's outer edge across it and down the eyeball. Places: from the inner edge of the
 # margin away from the eyeball, and from there towards the opening, in mm. Coverage: a row for each place, by eye and as
@@ -17,22 +19,37 @@ _POINTS, _BEYOND = 25, 0.12  # along a lid; and its share by which strips go on 
 COLUMNS = 12  # texels along a lid: only its ends fade
 
 
-def shade_strip(
-    edge: Float[np.ndarray, "M 3"], centre: Float[np.ndarray, "3"], ahead: Float[np.ndarray, "3"], lid: int
-) -> Float[np.ndarray, "rows points 3"]:
-    """Points of a strip along the inner edge of a lid.
+def lid_shades(
+    model: HeadModel, vertices: Float[Tensor, "V 3"]
+) -> tuple[Float[np.ndarray, "N 3"], Float[np.ndarray, "N 2"], Int[np.ndarray, "T 3"]]:
+    """The strips of all lids of a posed head: points, their places in the picture of `shade_coverage`, triangles."""
+    edges = lid_edges_from_nose(model, vertices)
+    centres = posed_eye_centres(model, vertices).double().numpy()
+    poles = vertices[model.eye_vertices[:, 0]].double().numpy()
+    points, uv, triangles, count = [], [], [], 0
+    for eye, lid in ((0, 0), (0, 1), (1, 0), (1, 1)):
+        strip = _strip(edges[eye, lid], centres[eye], unit(poles[eye] - centres[eye]), lid)
+        rows, columns = strip.shape[:2]
+        v, u = np.meshgrid(np.linspace(0, 1, rows), np.linspace(0, 1, columns), indexing="ij")
+        index = count + np.arange(rows * columns).reshape(rows, columns)
+        a, b, c, d = index[:-1, :-1], index[:-1, 1:], index[1:, 1:], index[1:, :-1]
+        triangles.append(np.stack([np.stack([a, b, c], -1), np.stack([a, c, d], -1)]).reshape(-1, 3))
+        points.append(strip.reshape(-1, 3))
+        uv.append(np.stack([(u + lid) / len(LIDS), v], -1).reshape(-1, 2))
+        count += rows * columns
+    return np.concatenate(points), np.concatenate(uv), np.concatenate(triangles)
 
-    Args:
-        edge: of the lid, from the nose outwards.
-        centre: of the eyeball.
-        ahead: where it looks, unit.
-        lid: 0 for the upper one, 1 for the lower one.
-    """
+
+def _strip(edge: np.ndarray, centre: np.ndarray, ahead: np.ndarray, lid: int) -> np.ndarray:
+    """(rows, points, 3) along the inner edge (M, 3) of a lid, on an eyeball about `centre` that looks `ahead`."""
     far = np.r_[0, np.cumsum(np.linalg.norm(np.diff(edge, axis=0), axis=1))]
-    along = lambda shares: np.stack([np.interp(shares * far[-1], far, edge[:, k]) for k in range(3)], 1)  # noqa: E731
-    at = lambda shares: along(shares) + (shares - shares.clip(0, 1))[:, None] * np.where(  # noqa: E731
-        shares[:, None] < 0, edge[2] - edge[0], edge[-1] - edge[-3]
-    ) * far[-1] / np.linalg.norm(edge[2] - edge[0])
+    ends = unit(edge[0] - edge[2]), unit(edge[-1] - edge[-3])
+
+    def at(shares: np.ndarray) -> np.ndarray:
+        along = np.stack([np.interp(shares * far[-1], far, edge[:, k]) for k in range(3)], 1)
+        before, after = (beyond.clip(0)[:, None] * far[-1] for beyond in (-shares, shares - 1))
+        return along + before * ends[0] + after * ends[1]
+
     place = np.linspace(-_BEYOND, 1 + _BEYOND, _POINTS)
     inner = at(place)
     out = unit(inner - centre)
