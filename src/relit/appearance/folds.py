@@ -32,4 +32,4 @@ def fold_share(
     """
     size = (1000 * morphs).square().sum((1, 2))
     shares = [float((size * expression * own).sum() / (size * own * own).sum().clamp_min(SLIGHTEST)) for own in shown]
-    return min(max(shares, default=0.0), 1.0) if max(shares, default=0.0) > 0 else 0.0
+    return min(max(0.0, *shares), 1.0) if shares else 0.0

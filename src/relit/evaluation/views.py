@@ -49,7 +49,8 @@ def true_render(subject: TrueSubject, photo: TruePhoto, posed: Tensor, light: st
 def found_render(head: Head, fit_index: int, light: str) -> np.ndarray:
     """(H, W, 4) linear RGBA of the recovered head, without lashes as the true one, in its camera and another light."""
     camera = small(head.fits[fit_index].camera)
-    return render_posed(head.maps, found_vertices(head, fit_index), None, camera, facing(camera, light), 1).numpy()
+    posed = found_vertices(head, fit_index)
+    return render_posed(head.maps, posed, None, camera, facing(camera, light), 1, folded=1.0).numpy()
 
 
 def fitted_render(head: Head, dressed_as: Head) -> np.ndarray:

@@ -83,6 +83,7 @@ def render_posed(
     supersample: int = 2,
     casters: tuple[Float[Tensor, "N 3"], Int[Tensor, "T 3"]] | None = None,
     rays: int = DIRECTIONS,
+    folded: float = 0.0,
 ) -> Float[Tensor, "H W 4"]:
     """As `render_head`, of posed vertices.
 
@@ -91,12 +92,14 @@ def render_posed(
             the camera looks.
         casters: mesh that throws the shadows of directional lights; default the head alone.
         rays: per point of the eyeballs.
+        folded: share of the maps' folds that the expression has.
     """
     with torch.no_grad():
         fine = scaled(camera, supersample)
         pixels = project(fine, vertices)
         fragments = rasterise(pixels, load_head_model().triangles, fine.size_px)
-        return _reduced(_shaded(maps, vertices, transfer, (fine, pixels, fragments), lighting, casters, rays), supersample)
+        shot = fine, pixels, fragments
+        return _reduced(_shaded(maps, vertices, transfer, shot, lighting, casters, rays, folded), supersample)
 
 
 def _shaded(
@@ -109,11 +112,7 @@ def _shaded(
     rays: int = DIRECTIONS,
     folded: float = 0.0,
 ) -> Tensor:
-    """(H, W, 4) as `render_posed`, not supersampled, of a rasterised head: its camera, pixels of its vertices, fragments.
-
-    Args:
-        folded: share of the maps' folds that the expression has.
-    """
+    """(H, W, 4) as `render_posed`, not supersampled, of a rasterised head: its camera, pixels of its vertices, fragments."""
     model, (camera, pixels, fragments) = load_head_model(), shot
     seen = fragments.triangle >= 0
     picture = torch.zeros(*seen.shape, 4)
