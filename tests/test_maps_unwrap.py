@@ -18,7 +18,7 @@ from relit.maps.bare_skin import SIDE, _cut_off, find_bare_skin
 from relit.maps.beard_shadow import without_grey
 from relit.maps.complete import complete
 from relit.maps.delight import BRIGHTER, Regions, delight, of_skin_hue
-from relit.maps.folds import fold_darkening
+from relit.maps.folds import bearded, fold_darkening
 from relit.maps.learned import (
     ANCHOR_HUE,
     ANCHOR_LIGHT,
@@ -389,6 +389,18 @@ def test_a_fold_is_taken_whole_down_to_lines_finer_than_its_grid():
     light[405:407, 300:700] = -0.6  # half a millimetre
     left = light + fold_darkening(light, np.ones_like(light))
     assert left[380:430, 340:660].min() > -0.06 and left.max() < 0.06
+
+
+def test_a_beard_is_told_by_its_texture():
+    rng = np.random.default_rng(0)
+    light = rng.normal(0, 0.01, (512, 512)).astype(np.float32)
+    jaw, cheeks = np.zeros((512, 512), bool), np.zeros((512, 512), bool)
+    jaw[300:400, 100:400], cheeks[100:200, 100:400] = True, True
+    grown, folded = light.copy(), light.copy()
+    grown[jaw] *= 5
+    folded[340:346, 100:400] = -0.5
+    assert bearded(grown, jaw, cheeks) == 1 and bearded(light, jaw, cheeks) == 0 == bearded(folded, jaw, cheeks)
+    assert bearded(grown, ~jaw & jaw, cheeks) == 0
 
 
 def test_lines_on_a_forehead_that_nothing_moves_are_lasting():

@@ -5,6 +5,7 @@ import math
 import cv2
 import numpy as np
 
+from relit.geometry.smoothstep import smoothstep
 from relit.maps.mesostructure import face_texel_mm
 from relit.maps.pyramid import fill
 
@@ -15,6 +16,8 @@ RIM_MM = 1.5  # brows and lips reach this far beyond their masks
 CORE, CORE_MM = 2.0, 1.8  # how much darker the bottom of a line may be than the line at that grid, and how near to it
 DIRECTIONS = 8
 SLIGHT = 0.02  # log brightness: texture is no fold
+TEXTURE_SIDE, TEXTURE_TEXELS, LEAST_TEXTURE = 1024, 4.0, 1e-4  # of the picture in which texture is measured, and its scale
+BEARDED = 2.2, 3.2  # texture where beards grow against that of plain skin: none, and sure
 SURE = 0.6  # share of skin from which all of a line is one's: most people have no beard where they could
 
 
@@ -44,6 +47,27 @@ def fold_darkening(light: np.ndarray, skin: np.ndarray) -> np.ndarray:
     # the bottom of a line is finer than the working picture
     most = CORE * enlarged(cv2.GaussianBlur(cv2.dilate(depth, np.ones((_odd(CORE_MM),) * 2)), (0, 0), 0.7))
     return np.clip(enlarged(filled) - light - SLIGHT, 0, most)
+
+
+def bearded(light: np.ndarray, beard: np.ndarray, plain: np.ndarray) -> float:
+    """[0, 1] whether a beard grows: lines all over where it may, of which those of hairs cannot be told from folds.
+
+    Median texture there against that of plain skin: 1 to 2 on 22 portraits without a beard, 2.5 to 4.2 on three with one.
+
+    Args:
+        light: (H, W) log brightness in the UV layout.
+        beard, plain: (H, W) bool, seen skin where a beard may grow and where none does.
+    """
+    if not (beard.any() and plain.any()):
+        return 0.0
+    size = (TEXTURE_SIDE, TEXTURE_SIDE)
+    reduced = cv2.resize(light, size, interpolation=cv2.INTER_AREA)
+    texture = np.abs(reduced - cv2.GaussianBlur(reduced, (0, 0), TEXTURE_TEXELS))
+    inside = lambda mask: texture[cv2.resize(mask.astype(np.float32), size, interpolation=cv2.INTER_AREA) > 0.99]  # noqa: E731
+    grown, bare = inside(beard), inside(plain)
+    if not (len(grown) and len(bare)):
+        return 0.0
+    return float(smoothstep(*BEARDED, np.median(grown) / (np.median(bare) + LEAST_TEXTURE)))
 
 
 def _segments() -> list[np.ndarray]:

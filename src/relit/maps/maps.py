@@ -11,7 +11,7 @@ from relit.geometry.smoothstep import smoothstep
 from relit.maps.beard_shadow import without_grey
 from relit.maps.complete import complete
 from relit.maps.delight import regions_of
-from relit.maps.folds import fold_darkening
+from relit.maps.folds import bearded, fold_darkening
 from relit.maps.infer import Known, infer_surface
 from relit.maps.knowledge import FITTED_LIGHT, Knowledge
 from relit.maps.mesostructure import PIT_MM, PIT_SHADE
@@ -85,6 +85,10 @@ def build_maps(
     folds = lines(ratio.mean(-1))
     moved = smoothstep(*MOVED_MM, 1000 * interpolate(_movement(model, fits)[:, None], model.triangles, fragments)[..., 0])
     moved = moved * (1 - LASTING * _wrinkled(folds, (masks["forehead"] > 0.5) & (confidence > 0.5) & (moved < 0.5)))
+    sure, inner = confidence > 0.5, torch.maximum(masks["cheeks"], masks["forehead"]) > 0.7
+    jaw = masks["beard"] * (1 - masks["lips"])
+    hairy = bearded(ratio.mean(-1).numpy(), ((jaw > 0.7) & sure).numpy(), (inner & (masks["beard"] < 0.1) & sure).numpy())
+    moved = moved * (1 - hairy * masks["beard"])
     folds = folds * (1 - KEPT_WRINKLES * (1 - moved))
     folds_taken = folds[..., None] * torch.tensor(FOLD_HUE)
     ratio = ratio + folds_taken
