@@ -84,11 +84,7 @@ def build_maps(
     lines = lambda light: torch.from_numpy(fold_darkening(light.numpy(), regions.hued.numpy()))  # noqa: E731
     folds = lines(ratio.mean(-1))
     moved = smoothstep(*MOVED_MM, 1000 * interpolate(_movement(model, fits)[:, None], model.triangles, fragments)[..., 0])
-    moved = moved * (1 - LASTING * _wrinkled(folds, (masks["forehead"] > 0.5) & (confidence > 0.5) & (moved < 0.5)))
-    sure, inner = confidence > 0.5, torch.maximum(masks["cheeks"], masks["forehead"]) > 0.7
-    jaw = masks["beard"] * (1 - masks["lips"])
-    hairy = bearded(ratio.mean(-1).numpy(), ((jaw > 0.7) & sure).numpy(), (inner & (masks["beard"] < 0.1) & sure).numpy())
-    moved = moved * (1 - hairy * masks["beard"])
+    moved = moved * (1 - _lasting(ratio.mean(-1), folds, moved, confidence > 0.5, masks))
     folds = folds * (1 - KEPT_WRINKLES * (1 - moved))
     folds_taken = folds[..., None] * torch.tensor(FOLD_HUE)
     ratio = ratio + folds_taken
@@ -157,6 +153,15 @@ def _with_stubble(albedo: Tensor, hair: Tensor, scalp: Tensor, position_mm: Tens
     result = albedo.clone()
     result[grown] = albedo[grown].clamp_min(1e-3) ** (1 - amount) * hair.clamp_min(0.01) ** amount
     return result
+
+
+def _lasting(light: Tensor, folds: Tensor, moved: Tensor, sure: Tensor, masks: dict[str, Tensor]) -> Tensor:
+    """(H, W) [0, 1] how far lines are no folds of an expression even where it moves the skin: an old person's, a beard's."""
+    old = LASTING * _wrinkled(folds, (masks["forehead"] > 0.5) & sure & (moved < 0.5))
+    jaw = masks["beard"] * (1 - masks["lips"]) > 0.7
+    plain = (torch.maximum(masks["cheeks"], masks["forehead"]) > 0.7) & (masks["beard"] < 0.1)
+    hairy = bearded(light.numpy(), (jaw & sure).numpy(), (plain & sure).numpy())
+    return 1 - (1 - old) * (1 - hairy * masks["beard"])
 
 
 def _wrinkled(folds: Tensor, still: Tensor) -> float:

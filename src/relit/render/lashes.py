@@ -14,7 +14,7 @@ from relit.models.head import HeadModel, load_head_model
 from relit.models.regions import landmark_uv
 from relit.render.cards import Cards, drawn_cards
 from relit.render.eye_light import LASH_ROOT_MM, lid_edges_from_nose, posed_eye_centres
-from relit.render.lid_shade import lid_shades, shade_coverage
+from relit.render.lid_shade import along_edge, lid_shades, shade_coverage
 from relit.render.rasterise import sample
 from relit.types import Camera, Lighting, ReflectanceMaps
 
@@ -136,9 +136,8 @@ def _cards(
         share: of the cards that stand side by side; fewer are narrower, too, and leave gaps.
     """
     count = round(_CARDS[lid] * share)
-    far = np.r_[0, np.cumsum(np.linalg.norm(np.diff(edge, axis=0), axis=1))]
+    at, whole = along_edge(edge)
     place = (np.arange(count) + 0.5 + rng.uniform(-0.3, 0.3, count)) / count * 0.9 + 0.06
-    at = lambda shares: np.stack([np.interp(shares * far[-1], far, edge[:, k]) for k in range(3)], 1)  # noqa: E731
     inner = at(place)
     along = unit(at(place + 0.02) - at(place - 0.02))
     out = unit(inner - centre)
@@ -147,7 +146,7 @@ def _cards(
     root = inner + LASH_ROOT_MM / 1000 * out
     size = length * (0.5 + 0.5 * np.sin(np.pi * (0.12 + 0.72 * place))) * rng.uniform(0.75, 1.1, count)
     fan = 1.1 * (place - 0.42) + rng.normal(0, 0.12, count)
-    half = 0.75 * share**2 * far[-1] / _CARDS[lid]
+    half = 0.75 * share**2 * whole / _CARDS[lid]
     dip, steps = _DIP[lid], []
     for t in np.linspace(0, 1, _STEPS):
         rise = (curl + dip + rng.normal(0, 0.04, count)) * t * t - dip * t

@@ -1,5 +1,7 @@
 """The dark line where upper lashes grow, and the shade of the lids on the eyeball: soft strips that go with the lids."""
 
+from collections.abc import Callable
+
 import numpy as np
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -40,8 +42,8 @@ def lid_shades(
     return np.concatenate(points), np.concatenate(uv), np.concatenate(triangles)
 
 
-def _strip(edge: np.ndarray, centre: np.ndarray, ahead: np.ndarray, lid: int) -> np.ndarray:
-    """(rows, points, 3) along the inner edge (M, 3) of a lid, on an eyeball about `centre` that looks `ahead`."""
+def along_edge(edge: Float[np.ndarray, "M 3"]) -> tuple[Callable[[np.ndarray], np.ndarray], float]:
+    """Points (N, 3) at shares (N,) of an edge's length, straight on beyond its ends; and that length."""
     far = np.r_[0, np.cumsum(np.linalg.norm(np.diff(edge, axis=0), axis=1))]
     ends = unit(edge[0] - edge[2]), unit(edge[-1] - edge[-3])
 
@@ -50,6 +52,12 @@ def _strip(edge: np.ndarray, centre: np.ndarray, ahead: np.ndarray, lid: int) ->
         before, after = (beyond.clip(0)[:, None] * far[-1] for beyond in (-shares, shares - 1))
         return along + before * ends[0] + after * ends[1]
 
+    return at, far[-1]
+
+
+def _strip(edge: np.ndarray, centre: np.ndarray, ahead: np.ndarray, lid: int) -> np.ndarray:
+    """(rows, points, 3) along the inner edge (M, 3) of a lid, on an eyeball about `centre` that looks `ahead`."""
+    at, _ = along_edge(edge)
     place = np.linspace(-_BEYOND, 1 + _BEYOND, _POINTS)
     inner = at(place)
     out = unit(inner - centre)
