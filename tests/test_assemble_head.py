@@ -27,7 +27,7 @@ from relit.models.head import (
 )
 from relit.render.portrait import render_head
 
-GREEN, DARK = torch.tensor([0.08, 0.09, 0.055]), torch.tensor([0.02, 0.02, 0.02])
+GREEN, DARK, BLUE = torch.tensor([0.08, 0.09, 0.055]), torch.tensor([0.02, 0.02, 0.02]), torch.tensor([0.08, 0.10, 0.13])
 
 
 @lru_cache(maxsize=3)
@@ -52,6 +52,16 @@ def test_the_colour_of_irises_is_found_again():
     head, seen, fit = photographed(GREEN)
     found = iris_colour(load_head_model(), head, seen, fit)
     assert torch.allclose(found, GREEN, rtol=0.12)
+
+
+def test_no_iris_is_blue_in_dark_skin():
+    head, seen, fit = photographed(BLUE)
+    dark = torch.tensor([0.10, 0.06, 0.045]).expand_as(head.maps.diffuse_albedo)
+    light, brown = (
+        iris_colour(load_head_model(), replace(head, maps=replace(head.maps, diffuse_albedo=skin)), seen, fit)
+        for skin in (head.maps.diffuse_albedo, dark)
+    )
+    assert light[2] > 1.2 * light[0] and brown[2] < 1.05 * brown[0]
 
 
 def test_small_irises_tell_no_colour():

@@ -8,10 +8,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from relit.appearance.colour import typology_angle_deg
 from relit.geometry.camera import cropped, project
+from relit.geometry.smoothstep import smoothstep
 from relit.head.eyes import paint_eyes
 from relit.models.contours import LEFT_EYE, RIGHT_EYE
 from relit.models.head import IRIS_RADIUS_MM, HeadModel, posed_vertices
+from relit.models.regions import region_masks
 from relit.render.portrait import render_head
 from relit.types import FaceFit, Head, Observation, ReflectanceMaps
 
@@ -23,6 +26,7 @@ RING = (0.40, 0.70)  # of the radius: between the pupil and the limbal ring
 MIDDLE = (0.2, 0.6)  # of the brightness in that ring: lashes and the shade of the lid are darker, highlights brighter
 KNOWN = (0.004, 0.15)  # albedo of the irises that are rendered
 BROWN = torch.tensor([0.06, 0.028, 0.014])  # the commonest iris colour, where the photo does not tell
+DARK_SKIN_DEG = (-35.0, 5.0)  # typology angle of skin between irises that are grey at most, and irises of any colour
 DARKEST, TELLING = 0.01, 0.07  # mean albedo of the darkest iris, and of one whose hue is told
 LIGHTEST, FLOOR = 0.35, 0.003  # of a channel
 BROWN_TO_BLUE, OFF = (-0.72, 0.25), 0.3  # half the log of blue to red; of log purple or green beside that
@@ -33,7 +37,8 @@ def iris_colour(model: HeadModel, head: Head, observation: Observation, fit: Fac
     """The linear albedo of the irises in a photo; None where they are too small or covered.
 
     Two heads with grey irises are rendered as in the photo; between them, or beyond, lies the one that looks as the
-    photo does. So lids, lashes, the wet surface and the light count as they will when the head is rendered.
+    photo does. So lids, lashes, the wet surface and the light count as they will when the head is rendered. Skin and
+    irises share their melanin: in dark skin an iris that seems blue shows that the light is not quite understood.
 
     Args:
         head: finished but for the eyes.
@@ -42,6 +47,7 @@ def iris_colour(model: HeadModel, head: Head, observation: Observation, fit: Fac
     vertices = posed_vertices(model, head.vertices, fit.expression, fit.gaze_rad, head.morphs)
     poles = project(fit.camera, vertices[model.eye_vertices[:, 0]])
     coarse = _coarse(head.maps)
+    bluest = BROWN_TO_BLUE[1] * float(smoothstep(*DARK_SKIN_DEG, typology_angle_deg(_skin(coarse))))
     found = []
     for side, (iris, lids) in enumerate(zip(_IRIS, _LIDS, strict=True)):
         centre, rim = points[iris], points[iris + 1 : iris + 5]
@@ -69,9 +75,15 @@ def iris_colour(model: HeadModel, head: Head, observation: Observation, fit: Fac
         # little light comes back from dark irises: where they seem grey that is a reflection, and they are brown
         certain = torch.maximum(albedo.mean() / TELLING, albedo[2] / albedo[0] - 1) * 2 - 0.6
         certain = certain.clamp(0, 1)
-        hue = certain * _natural(albedo / albedo.mean()) + (1 - certain) * BROWN / BROWN.mean()
+        hue = certain * _natural(albedo / albedo.mean(), bluest) + (1 - certain) * BROWN / BROWN.mean()
         found.append(hue * albedo.mean().clamp_min(DARKEST))
     return torch.stack(found).mean(0) if found else None
+
+
+def _skin(maps: ReflectanceMaps) -> Tensor:
+    """(3,) the typical albedo of cheeks and forehead."""
+    masks = region_masks(*maps.roughness.shape, ("cheeks", "forehead"))
+    return maps.diffuse_albedo[torch.maximum(masks["cheeks"], masks["forehead"]) > 0.7].median(0).values
 
 
 def _coarse(maps: ReflectanceMaps) -> ReflectanceMaps:
@@ -81,10 +93,10 @@ def _coarse(maps: ReflectanceMaps) -> ReflectanceMaps:
     return ReflectanceMaps(**{name: told[name][::step, ::step].contiguous() for name in told if told[name] is not None})
 
 
-def _natural(hue: Tensor) -> Tensor:
+def _natural(hue: Tensor, bluest: float) -> Tensor:
     """A hue (3,) of mean 1, no farther from what irises have, brown to blue, than the light's own colour may be mistaken."""
     red, blue = float((hue[0] / hue[1]).log()), float((hue[2] / hue[1]).log())
-    bluish, purple = min(max((blue - red) / 2, BROWN_TO_BLUE[0]), BROWN_TO_BLUE[1]), min(max((blue + red) / 2, -OFF), OFF)
+    bluish, purple = min(max((blue - red) / 2, BROWN_TO_BLUE[0]), bluest), min(max((blue + red) / 2, -OFF), OFF)
     natural = torch.tensor([purple - bluish, 0.0, purple + bluish]).exp()
     return natural / natural.mean()
 
