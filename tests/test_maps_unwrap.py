@@ -4,21 +4,23 @@ import math
 from dataclasses import replace
 from functools import lru_cache
 
+import cv2
 import numpy as np
 import torch
 from torch.nn.functional import interpolate as resize
 from torch.nn.functional import max_pool2d
 
 from fixtures_head import synthetic_head
+from relit.appearance.folds import FOLD_HUE
 from relit.appearance.lighting import load_lighting
 from relit.geometry.camera import camera_centre, look_at_face, project
 from relit.geometry.mesh import vertex_normals
 from relit.maps import maps as maps_module
 from relit.maps.bare_skin import SIDE, _cut_off, find_bare_skin
-from relit.maps.beard_shadow import without_grey
+from relit.maps.beard import beard_area, beard_ratio, bearded, plain_area, without_grey
 from relit.maps.complete import complete
 from relit.maps.delight import BRIGHTER, Regions, delight, of_skin_hue
-from relit.maps.folds import bearded, fold_darkening
+from relit.maps.folds import _with_hue_around, _wrinkled, calm_face, fold_darkening
 from relit.maps.learned import (
     ANCHOR_HUE,
     ANCHOR_LIGHT,
@@ -31,8 +33,11 @@ from relit.maps.learned import (
     shared_tone,
     with_fitted_hue,
 )
-from relit.maps.maps import _wrinkled, build_maps, merged
+from relit.maps.maps import build_maps, merged
+from relit.maps.mesostructure import texel_mm
+from relit.maps.rim import rim_trust
 from relit.maps.sighting import sighted
+from relit.maps.skin_detail import carried_detail, unseen_detail
 from relit.maps.solid_noise import solid_noise
 from relit.maps.unwrap import Unwrapped, texels, unwrap, view_of
 from relit.models.delighting import new_delighting
@@ -193,11 +198,9 @@ def test_light_of_another_colour_turns_no_skin_green_or_blue():
 
 
 def completed(trust, ratio):
-    model = load_head_model()
-    fragments = texels(model, SIZE, SIZE)
-    corners = model.triangles[fragments.triangle.clamp_min(0)]
-    position = 1000 * (model.mean[corners] * fragments.barycentric[..., None]).sum(-2)
-    return complete(ratio, trust, position, EVERYWHERE, seed=3)
+    everywhere = torch.ones(SIZE, SIZE)
+    detail = unseen_detail(ratio, trust, ((everywhere, everywhere),), seed=3)
+    return complete(ratio, trust, EVERYWHERE, detail=detail)
 
 
 def test_what_is_far_brighter_than_the_persons_skin_is_light_and_a_mole_or_a_white_beard_is_not():
@@ -392,15 +395,99 @@ def test_a_fold_is_taken_whole_down_to_lines_finer_than_its_grid():
 
 
 def test_a_beard_is_told_by_its_texture():
+    masks = region_masks(512, 512)
     rng = np.random.default_rng(0)
-    light = rng.normal(0, 0.01, (512, 512)).astype(np.float32)
-    jaw, cheeks = np.zeros((512, 512), bool), np.zeros((512, 512), bool)
-    jaw[300:400, 100:400], cheeks[100:200, 100:400] = True, True
-    grown, folded = light.copy(), light.copy()
-    grown[jaw] *= 5
-    folded[340:346, 100:400] = -0.5
-    assert bearded(grown, jaw, cheeks) == 1 and bearded(light, jaw, cheeks) == 0 == bearded(folded, jaw, cheeks)
-    assert bearded(grown, ~jaw & jaw, cheeks) == 0
+    light = torch.from_numpy(rng.normal(0, 0.01, (512, 512)).astype(np.float32))
+    everywhere = torch.ones(512, 512)
+    jaw = masks["beard"] > 0.01
+    folded = light.clone()
+    folded[300:304] = -0.5
+    told = lambda light, sure=everywhere: bearded(  # noqa: E731
+        Unwrapped(light.exp()[..., None].expand(-1, -1, 3), light, light, sure, sure, sure), masks
+    )
+    grown = torch.where(jaw, 5 * light, light)
+    assert told(grown) == 1 and told(light) == 0 == told(folded)
+    assert told(grown, everywhere * ~jaw) == 0
+
+
+def test_a_beard_goes_on_where_it_is_not_seen():
+    masks = region_masks(SIZE, SIZE)
+    seen = (torch.arange(SIZE) < SIZE // 2)[None, :].expand(SIZE, SIZE)
+    ratio = 0.1 + beard_area(masks)[..., None] * torch.tensor([-0.5, -0.6, -0.7])
+    grown = beard_area(masks)
+    beard = beard_ratio(ratio, seen, grown, masks)
+    assert (beard - (ratio - 0.1)).abs().max() < 0.02
+    assert not beard_ratio(ratio, seen, 0 * grown, masks).any()
+    assert not beard_ratio(ratio, seen & (grown < 0.1), grown, masks).any()
+
+
+def test_carried_detail_looks_and_measures_as_its_source_and_closes_around_the_head():
+    size = 512
+    across, along = texel_mm(size, size)
+    rng = np.random.default_rng(1)
+    detail = cv2.GaussianBlur(rng.normal(0, 1, (size, size, 3)).astype(np.float32), (0, 0), 1.5)
+    detail *= 0.03 / detail.std()
+    sources = plain_area(region_masks(size, size)).numpy() > 0.7
+    carried = np.zeros_like(detail)
+    wanted = np.ones((size, size), bool)
+    carried[wanted] = carried_detail(detail, sources, wanted, 0)
+    face = region_masks(size, size)["face"].numpy() > 0.7
+    assert 0.7 < carried[face].std() / detail[sources].std() < 1.05  # of the calmer half
+    assert np.abs(carried[face].mean(0)).max() < 0.003
+    wide = (across > 2 * np.median(across[face])) & (across < 999 * 1.3 / size)  # a finer map has finer detail there
+    slope = lambda area: np.abs(np.diff(carried, axis=1))[area[:, 1:]].mean()  # noqa: E731
+    assert slope(wide) > 1.2 * slope(face)
+    seam, inside = np.abs(carried[:, 0] - carried[:, -1]), np.abs(np.diff(carried, axis=1))[:, :20]
+    assert seam.mean() < 1.2 * inside.mean()
+    assert not carried_detail(detail, np.zeros_like(sources), wanted, 0).any()
+
+
+def test_the_rim_is_not_believed_where_it_is_dark_or_off_and_a_mole_in_the_middle_is():
+    v, u = torch.meshgrid(torch.linspace(-1, 1, SIZE), torch.linspace(-1, 1, SIZE), indexing="ij")
+    radius = (u**2 + v**2).sqrt()
+    confidence = (radius < 0.5).float()
+    hole = ((u - 0.1).abs() < 0.04) & (v.abs() < 0.04)
+    confidence[hole] = 0  # an eye has no rim
+    everywhere = torch.ones(SIZE, SIZE)
+    ratio = torch.zeros(SIZE, SIZE, 3)
+    mole, shade, green, red = (
+        ((u - x).abs() < 0.04) & ((v - y).abs() < 0.04) for x, y in ((0, 0), (0.46, 0), (-0.46, 0), (0, 0.46))
+    )
+    beside = torch.nn.functional.max_pool2d(hole[None].float(), 9, 1, 4)[0] > 0
+    ratio[mole | shade | (beside & ~hole)] = -0.5
+    ratio[green] = torch.tensor([-0.1, 0.1, -0.1])
+    trust = rim_trust(ratio, confidence, everywhere, everywhere)
+    shown = confidence > 0
+    assert trust[mole].min() > 0.99 and trust[beside & shown].min() > 0.99
+    assert trust[shade & shown].mean() < 0.3 and trust[green & shown].mean() < 0.5 and trust[red & shown].min() > 0.99
+    bearded_rim = rim_trust(ratio, confidence, everywhere, 0 * everywhere)
+    assert bearded_rim[shade & shown].min() > 0.99 and bearded_rim[green & shown].mean() < 0.5
+
+
+def test_a_fold_that_is_gone_leaves_the_hue_around_it():
+    ratio = torch.zeros(SIZE, SIZE, 3)
+    gone = torch.zeros(SIZE, SIZE)
+    gone[190:194, 100:200] = 0.3
+    ratio[190:194, 100:200] = torch.tensor([-0.1, 0.1, 0.0])
+    left = _with_hue_around(ratio, gone, torch.ones(SIZE, SIZE))
+    assert left.abs().max() < 1e-3 and torch.equal(_with_hue_around(ratio, 0 * gone, torch.ones(SIZE, SIZE)), ratio)
+
+
+def test_a_calm_face_and_its_folds_make_the_face_of_the_photo():
+    v, u = torch.meshgrid(torch.linspace(-1, 1, SIZE), torch.linspace(-1, 1, SIZE), indexing="ij")
+    everywhere, nowhere = torch.ones(SIZE, SIZE), torch.zeros(SIZE, SIZE)
+    fold = -0.3 * torch.exp(-((u / 0.01) ** 2)) * (v.abs() < 0.5)
+    bulge = 0.2 * torch.exp(-((u - 0.1) ** 2 + v**2) / 0.05**2)
+    moved_mm = 10 * torch.exp(-(u**2 + v**2) / 0.4**2)
+    ratio = fold[..., None] * torch.tensor(FOLD_HUE) + bulge[..., None]
+    calm = calm_face(ratio, everywhere, moved_mm, everywhere, nowhere, nowhere)
+    middle = moved_mm > 9
+    assert calm.ratio[middle].abs().mean() < 0.4 * ratio[middle].abs().mean()
+    assert ((calm.ratio.mean(-1) + calm.folds) - ratio.mean(-1))[middle].abs().max() < 0.03
+    still = calm_face(ratio, everywhere, 0 * moved_mm, everywhere, nowhere, nowhere)
+    assert not still.folds.any() and torch.allclose(still.ratio - still.wrinkles, ratio, atol=1e-5)
+    beard = calm_face(ratio, everywhere, moved_mm, everywhere, everywhere, nowhere)
+    assert not beard.folds.any()
 
 
 def test_lines_on_a_forehead_that_nothing_moves_are_lasting():
@@ -437,12 +524,11 @@ def test_a_drawn_feature_does_not_tell_its_surroundings_tone():
     row, column = SIZE // 2, SIZE // 2 + 40
     island = slice(row, row + 4), slice(column, column + 4)
     ratio[island], trust[island] = -1.0, 1.0
-    position = torch.zeros(SIZE, SIZE, 3)
     lid = torch.ones(SIZE, SIZE)
     lid[island] = 0
     lid = torch.minimum(lid, lid.flip(1))  # as in the layout
     plain = EVERYWHERE._replace(plain=torch.zeros(SIZE, SIZE))
-    spread, kept = (complete(ratio, trust, position, plain._replace(going_on=r)) for r in (EVERYWHERE.going_on, lid))
+    spread, kept = (complete(ratio, trust, plain._replace(going_on=r)) for r in (EVERYWHERE.going_on, lid))
     beside = row + 8, column + 8
     assert kept[beside].abs().max() < 1e-4 and spread[beside].max() < -0.1
     assert torch.allclose(kept[island], ratio[island], atol=1e-4)

@@ -193,9 +193,8 @@ def coded_light(
         weighted += ratio * preference[..., None]
         weight += preference
         known = torch.maximum(known, seen.confidence)
-    position_mm = 1000 * interpolate(model.mean, model.triangles, fragments)
     regions = regions_of(region_masks(*square, MARKED))
-    ratio = complete(weighted / weight.clamp_min(1e-8)[..., None], known, position_mm, regions)
+    ratio = complete(weighted / weight.clamp_min(1e-8)[..., None], known, regions)
     lit = _lit(model, views[0], fragments, base) * ratio.exp() * fits[0].exposure
     codes = in_box(srgb_from_linear(lit.clamp(0, 1)), size).permute(2, 0, 1).contiguous()
     return codes, _trust(known, size)

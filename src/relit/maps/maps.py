@@ -6,17 +6,18 @@ import cv2
 import torch
 from torch import Tensor
 
-from relit.appearance.folds import FOLD_HUE
 from relit.geometry.smoothstep import smoothstep
-from relit.maps.beard_shadow import without_grey
+from relit.maps.beard import beard_area, beard_ratio, bearded, plain_area, without_grey
 from relit.maps.complete import complete
 from relit.maps.delight import regions_of
-from relit.maps.folds import bearded, fold_darkening
+from relit.maps.folds import calm_face
 from relit.maps.infer import Known, infer_surface
 from relit.maps.knowledge import FITTED_LIGHT, Knowledge
 from relit.maps.mesostructure import PIT_MM, PIT_SHADE
 from relit.maps.pyramid import at_size, blur
+from relit.maps.rim import rim_trust
 from relit.maps.sighting import Sighting
+from relit.maps.skin_detail import unseen_detail
 from relit.maps.solid_noise import solid_noise
 from relit.maps.unwrap import texels, unwrap
 from relit.models.head import HeadModel, neutral_vertices, posed_vertices
@@ -25,13 +26,10 @@ from relit.models.skin import load_skin_model, skin_albedo
 from relit.render.rasterise import interpolate
 from relit.types import FaceFit, ReflectanceMaps
 
-# Of the darkness of wrinkles: it is mostly shading, which the relief brings back, but a likeness also lives on it. The
-# folds of the photo's expression go altogether: on a calm face they look like those of age.
-KEPT_WRINKLES = 0.7
-MOVED_MM = (1.0, 6.0)  # movement by the photo's expression between its own folds kept and left out
-WRINKLED, LASTING = (0.03, 0.12), 0.7  # mean darkness of lines on foreheads, young to old; share of folds that the old keep
-STUBBLE = 0.45  # how far shaved hair takes the scalp from the colour of skin to that of hair
+STUBBLE = 0.38  # how far shaved hair takes the scalp from the colour of skin to that of hair
 STUBBLE_MM, STUBBLE_CONTRAST = 0.7, 0.16
+SIDE_MM = (28.0, 42.0)  # from the middle of the face to where it turns to the side
+OF_HAIR = 0.6  # of the colour of beards: how much more of it than of plain skin's cannot be light
 # Texels along an edge at which photos are read: 0.15 mm of skin, finer than portraits are. What larger maps show beyond
 # it is relief, and the shade in its pits.
 PHOTO_SIDE = 2048
@@ -66,33 +64,34 @@ def build_maps(
     masks = region_masks(*size)
     regions = regions_of(masks)
     hair = [one.bare.hair_colour for one in sightings if one.bare.hair_colour is not None]
-    ratios, trusts = [], []
+    position_mm = 1000 * interpolate(model.mean, model.triangles, fragments)
+    turning = regions.going_on * torch.maximum(smoothstep(*SIDE_MM, position_mm[..., 0].abs()), masks["forehead"])
+    grows, strip = beard_area(masks), sum(masks[name] for name in STRIP).clamp(0, 1)
+    ratios, trusts, beards = [], [], []
     for index, one in enumerate(sightings):
         seen = unwrap(model, one.observation, one.view, fragments)
         seen.confidence.mul_(at_size(one.bare.mask[..., None], size)[..., 0])
-        ratio, trust = knowledge.ratio(index, seen, one.fit, base, regions)
+        beard = bearded(seen, masks) * grows
+        # the colour of hair is no light
+        own = regions._replace(hued=torch.maximum(regions.plain, regions.hued * (1 - OF_HAIR * beard)))
+        ratio, trust = knowledge.ratio(index, seen, one.fit, base, own)
         ratios.append(ratio)
-        trusts.append(trust)
+        trusts.append(trust * rim_trust(ratio, trust, regions.plain, turning * (1 - beard)))
+        beards.append(beard)
         step(index + 1, total)
     ratio, confidence = merged(ratios, trusts), torch.stack(trusts).amax(0)
     own_hue = without_grey(base, masks)
     base, ratio = base * own_hue.exp(), ratio - own_hue
-    position_mm = 1000 * interpolate(model.mean, model.triangles, fragments)
+    beard = torch.stack(beards).mean(0)
+    areas = (plain_area(masks), (regions.going_on * (1 - strip) - beard).clamp_min(0)), (grows, beard)
+    detail = unseen_detail(ratio, confidence, areas, seed)
+    added = beard_ratio(ratio, confidence > 0.5, beard, masks)
     found = knowledge.completed(base)
     guess = (found.ratio, found.share) if found else None
-    ratio = complete(ratio, confidence, position_mm, regions, seed, guess)
-    lines = lambda light: torch.from_numpy(fold_darkening(light.numpy(), regions.hued.numpy()))  # noqa: E731
-    folds = lines(ratio.mean(-1))
-    moved = smoothstep(*MOVED_MM, 1000 * interpolate(_movement(model, fits)[:, None], model.triangles, fragments)[..., 0])
-    moved = moved * (1 - _lasting(ratio.mean(-1), folds, moved, confidence > 0.5, masks))
-    folds = folds * (1 - KEPT_WRINKLES * (1 - moved))
-    folds_taken = folds[..., None] * torch.tensor(FOLD_HUE)
-    ratio = ratio + folds_taken
-    # skin that bulges between the folds of an expression catches light
-    ridges = lines(-ratio.mean(-1)) * moved
-    ratio = ratio - ridges[..., None]
-    strip = sum(masks[name] for name in STRIP).clamp(0, 1)
-    albedo = base * (ratio * (1 - strip)[..., None]).exp()
+    ratio = complete(ratio - added, confidence, regions, guess, detail) + added
+    moved_mm = 1000 * interpolate(_movement(model, fits)[:, None], model.triangles, fragments)[..., 0]
+    calm = calm_face(ratio, confidence, moved_mm, regions.hued, beard, masks["forehead"])
+    albedo = base * (calm.ratio * (1 - strip)[..., None]).exp()
     if hair:
         albedo = _with_stubble(albedo, torch.stack(hair).mean(0), masks["scalp"] * (1 - confidence), position_mm, seed)
     albedo = albedo.clamp(0, 1)
@@ -100,9 +99,9 @@ def build_maps(
     # wrinkles go on as relief; the folds of an expression go with it
     known = None
     if found and found.surface:
-        relief_mm = found.surface.mid_mm * (1 - moved) + found.surface.high_mm
+        relief_mm = found.surface.mid_mm * (1 - calm.moved) + found.surface.high_mm
         known = Known(found.surface.specular, relief_mm, found.share, found.surface.whole)
-    bare = albedo * (-folds_taken * (1 - moved)[..., None]).exp()
+    bare = albedo * (-calm.wrinkles).exp()
     surface = infer_surface(bare, confidence, seed, whole, known, knowledge.specular_factor(bare, confidence))
     step(total, total)
     return ReflectanceMaps(
@@ -114,7 +113,7 @@ def build_maps(
         displacement_mm=surface.displacement_mm,
         occlusion=torch.ones(whole),  # follows from the shape alone
         confidence=at_size(confidence[..., None], whole)[..., 0],
-        folds=at_size(((ridges - folds * moved) * (1 - strip))[..., None], whole)[..., 0],
+        folds=at_size((calm.folds * (1 - strip))[..., None], whole)[..., 0],
     )
 
 
@@ -153,22 +152,6 @@ def _with_stubble(albedo: Tensor, hair: Tensor, scalp: Tensor, position_mm: Tens
     result = albedo.clone()
     result[grown] = albedo[grown].clamp_min(1e-3) ** (1 - amount) * hair.clamp_min(0.01) ** amount
     return result
-
-
-def _lasting(light: Tensor, folds: Tensor, moved: Tensor, sure: Tensor, masks: dict[str, Tensor]) -> Tensor:
-    """(H, W) [0, 1] how far lines are no folds of an expression even where it moves the skin: an old person's, a beard's."""
-    old = LASTING * _wrinkled(folds, (masks["forehead"] > 0.5) & sure & (moved < 0.5))
-    jaw = masks["beard"] * (1 - masks["lips"]) > 0.7
-    plain = (torch.maximum(masks["cheeks"], masks["forehead"]) > 0.7) & (masks["beard"] < 0.1)
-    hairy = bearded(light.numpy(), (jaw & sure).numpy(), (plain & sure).numpy())
-    return 1 - (1 - old) * (1 - hairy * masks["beard"])
-
-
-def _wrinkled(folds: Tensor, still: Tensor) -> float:
-    """[0, 1] how wrinkled skin is where no expression moves it: there folds are lasting, and elsewhere most of them are."""
-    if not still.any():
-        return 0.0
-    return float(smoothstep(*WRINKLED, folds[still].mean()))
 
 
 def _movement(model: HeadModel, fits: tuple[FaceFit, ...]) -> Tensor:
