@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,8 +18,9 @@ from relit.export import avatar as avatars
 from relit.export import preview
 from relit.export.glb import LASHES, MATERIALS, NORMAL_STEP, POSITION_STEP_M, write_glb
 from relit.export.schema import MADE, MAPS
+from relit.geometry.camera import project
 from relit.methods import WEIGHTS
-from relit.models.head import ARKIT_NAMES, load_head_model
+from relit.models.head import ARKIT_NAMES, landmark_points, load_head_model, posed_vertices
 from relit.render.lashes import lashes_of
 from relit.types import Head
 
@@ -258,3 +260,24 @@ def _validator() -> str:
         if done.returncode or not module.exists():
             pytest.skip(f"npm could not install the Khronos validator: {done.stderr.decode()[-200:]}")
     return str(module)
+
+
+def test_the_overlay_keeps_what_covers_the_face(written, monkeypatch):
+    head, (seen, *_), _ = written
+    monkeypatch.setattr(preview, "render_head", lambda head, camera, *_, **__: torch.ones(*camera.size_px[::-1], 4))
+    model, fit = load_head_model(), head.fits[0]
+    vertices = posed_vertices(model, head.vertices, fit.expression, fit.gaze_rad, head.morphs)
+    points = project(fit.camera, landmark_points(model, vertices))[:, :2]
+    seen = replace(seen, landmarks=replace(seen.landmarks, points_px=points))
+    photo, camera = preview.photo_tile(seen, fit.camera)
+    photo = torch.full_like(photo, 0.25)
+    shown = lambda mask: preview.overlay(head, 0, photo, replace(seen, skin_mask=mask), camera)  # noqa: E731
+    covered, bare = shown(torch.zeros_like(seen.skin_mask)), shown(torch.ones_like(seen.skin_mask))
+    changed, all_face = ((picture - photo).abs().amax(-1) > 0.02 for picture in (covered, bare))
+    assert 0 < changed.sum() < 0.15 * all_face.sum()  # eyes and mouth are the face's own
+    hat = torch.ones_like(seen.skin_mask)
+    hat[: hat.shape[0] // 2] = 0
+    changed = (shown(hat) - photo).abs().amax(-1) > 0.02
+    pictured = replace(seen.photo, linear=hat[..., None].repeat(1, 1, 3))
+    shows = preview.photo_tile(replace(seen, photo=pictured), fit.camera)[0][..., 0] > 0.9
+    assert torch.equal(changed[shows], all_face[shows])

@@ -14,6 +14,7 @@ from relit.appearance.lighting import load_lighting, rotate_lighting
 from relit.export.images import as_8bit, shrunk, to_8bit, write_png
 from relit.geometry.camera import cropped, look_at_face, project
 from relit.geometry.transforms import rotation_from_yaw_pitch
+from relit.models.contours import LEFT_EYE, MOUTH, RIGHT_EYE
 from relit.models.head import ARKIT_NAMES, PARTS, load_head_model, posed_vertices
 from relit.render.portrait import render_head, tonemap_srgb
 from relit.render.rasterise import interpolate, rasterise
@@ -24,6 +25,7 @@ SMALL_TILE_PX = (336, 420)  # further pictures of the report
 PORTRAIT_HEIGHT_M = 0.34  # what a portrait shows of a head, from above the crown to the collar bones
 FACE_IN_TILE = 0.46  # height of the landmarks over the height of a photo tile
 BACKDROP = (0.050, 0.012)  # linear grey in the middle and at the corners
+OPENING_PX = 7  # width of the line around eyes and mouth, which are the face's own
 SIDE_DEG, THREE_QUARTER_DEG = 78.0, 35.0
 
 EXPRESSIONS = {
@@ -69,7 +71,7 @@ def make_pictures(head: Head, observations: tuple[Observation, ...], step=lambda
         photo, camera = photo_tile(seen, fit.camera)
         made["photo"][name] = to_8bit(photo)
         made["landmarks"][name] = _with_landmarks(made["photo"][name], seen, fit.camera, camera)
-        made["overlay"][name] = to_8bit(overlay(head, index, photo, camera))
+        made["overlay"][name] = to_8bit(overlay(head, index, photo, seen, camera))
         step(index + 1, total)
     for index, ((group, name), (light, yaw, pitch, expression)) in enumerate(wanted.items()):
         size = TILE_PX if group == "relit" else SMALL_TILE_PX
@@ -116,15 +118,17 @@ def portrait(
     return as_8bit(torch.cat([tonemap_srgb(rgba[..., :3] / coverage.clamp_min(1e-4)), coverage], -1))
 
 
-def overlay(head: Head, index: int, photo: Float[Tensor, "H W 3"], camera: Camera) -> Float[Tensor, "H W 3"]:
-    """The fitted face, in its own pose, expression, light and exposure, over the photo, which keeps hair and clothes."""
+def overlay(
+    head: Head, index: int, photo: Float[Tensor, "H W 3"], seen: Observation, camera: Camera
+) -> Float[Tensor, "H W 3"]:
+    """The fitted face, in its own pose, expression, light and exposure, over the photo, which keeps hair, hats and glasses."""
     fit, model = head.fits[index], load_head_model()
     rgba = render_head(head, camera, fit.lighting, expression=fit.expression, gaze_rad=fit.gaze_rad)
     vertices = posed_vertices(model, head.vertices, fit.expression, fit.gaze_rad, head.morphs)
     fragments = rasterise(project(camera, vertices), model.triangles, camera.size_px)
     weight = interpolate(model.face_weight[:, None], model.triangles, fragments)
     inside = model.part[fragments.triangle.clamp_min(0)] != PARTS.index("skin")  # eyes, teeth and tongue
-    face = torch.where(inside[..., None], torch.ones_like(weight), weight)
+    face = torch.where(inside[..., None], torch.ones_like(weight), weight) * _uncovered(seen, fit.camera, camera)[..., None]
     return _over(torch.cat([rgba[..., :3] * fit.exposure, rgba[..., 3:]], -1) * face, photo)
 
 
@@ -159,6 +163,22 @@ def _with_landmarks(tile: np.ndarray, seen: Observation, camera: Camera, tile_ca
     for x, y in ((points - 0.5) * 16).round().int().tolist():
         cv2.circle(drawn, (x, y), 28, (90, 235, 200), -1, cv2.LINE_AA, 4)
     return drawn
+
+
+def _uncovered(seen: Observation, camera: Camera, tile_camera: Camera) -> Float[Tensor, "H W"]:
+    """[0, 1] where a tile shows bare skin, eyes or the inside of the mouth."""
+    factor = float(tile_camera.focal_px / camera.focal_px)
+    shift = tile_camera.centre_px - factor * camera.centre_px + (factor - 1) / 2  # pixel centres as in photo_tile
+    matrix = np.array([[factor, 0, float(shift[0])], [0, factor, float(shift[1])]])
+    size = tuple(tile_camera.size_px)
+    mask = cv2.warpAffine(cv2.GaussianBlur(seen.skin_mask.numpy(), (0, 0), max(0.4 / factor, 0.1)), matrix, size)
+    points = (seen.landmarks.points_px - camera.centre_px) * factor + tile_camera.centre_px
+    openings = np.zeros(size[::-1], np.uint8)
+    for outline in (LEFT_EYE, RIGHT_EYE, MOUTH):
+        drawn = (points[list(outline)] * 16).round().int().numpy()
+        cv2.fillPoly(openings, [drawn], 255, cv2.LINE_AA, 4)
+        cv2.polylines(openings, [drawn], True, 255, OPENING_PX, cv2.LINE_AA, 4)  # masks leave out their rims as well
+    return torch.from_numpy(np.maximum(mask, openings.astype(np.float32) / 255))
 
 
 def _over(rgba: Float[Tensor, "H W 4"], background: Float[Tensor, "H W 3"]) -> Float[Tensor, "H W 3"]:
