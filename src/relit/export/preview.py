@@ -157,22 +157,26 @@ def photo_tile(seen: Observation, camera: Camera) -> tuple[Float[Tensor, "H W 3"
 
 def _with_landmarks(tile: np.ndarray, seen: Observation, camera: Camera, tile_camera: Camera) -> np.ndarray:
     """The photo tile with the detected landmarks drawn on it."""
-    factor = float(tile_camera.focal_px / camera.focal_px)
-    points = (seen.landmarks.points_px - camera.centre_px) * factor + tile_camera.centre_px
+    points = _in_tile(seen.landmarks.points_px, camera, tile_camera)
     drawn = tile.copy()
     for x, y in ((points - 0.5) * 16).round().int().tolist():
         cv2.circle(drawn, (x, y), 28, (90, 235, 200), -1, cv2.LINE_AA, 4)
     return drawn
 
 
+def _in_tile(points_px: Float[Tensor, "*P 2"], camera: Camera, tile_camera: Camera) -> Float[Tensor, "*P 2"]:
+    """Points of the photo in pixels of its tile."""
+    return (points_px - camera.centre_px) * (tile_camera.focal_px / camera.focal_px) + tile_camera.centre_px
+
+
 def _uncovered(seen: Observation, camera: Camera, tile_camera: Camera) -> Float[Tensor, "H W"]:
     """[0, 1] where a tile shows bare skin, eyes or the inside of the mouth."""
     factor = float(tile_camera.focal_px / camera.focal_px)
-    shift = tile_camera.centre_px - factor * camera.centre_px + (factor - 1) / 2  # pixel centres as in photo_tile
+    shift = _in_tile(torch.full((2,), 0.5), camera, tile_camera) - 0.5  # pixel centres as in photo_tile
     matrix = np.array([[factor, 0, float(shift[0])], [0, factor, float(shift[1])]])
     size = tuple(tile_camera.size_px)
     mask = cv2.warpAffine(cv2.GaussianBlur(seen.skin_mask.numpy(), (0, 0), max(0.4 / factor, 0.1)), matrix, size)
-    points = (seen.landmarks.points_px - camera.centre_px) * factor + tile_camera.centre_px
+    points = _in_tile(seen.landmarks.points_px, camera, tile_camera)
     openings = np.zeros(size[::-1], np.uint8)
     for outline in (LEFT_EYE, RIGHT_EYE, MOUTH):
         drawn = (points[list(outline)] * 16).round().int().numpy()

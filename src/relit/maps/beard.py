@@ -3,7 +3,7 @@
 import cv2
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from relit.geometry.smoothstep import smoothstep
@@ -50,13 +50,13 @@ def bearded(seen: Unwrapped, masks: dict[str, Tensor]) -> float:
 
 
 def beard_ratio(
-    ratio: Float[Tensor, "H W 3"], sure: Float[Tensor, "H W"], beard: Float[Tensor, "H W"], masks: dict[str, Tensor]
+    ratio: Float[Tensor, "H W 3"], sure: Bool[Tensor, "H W"], beard: Float[Tensor, "H W"], masks: dict[str, Tensor]
 ) -> Float[Tensor, "H W 3"]:
     """What a beard adds to the log ratio wherever it may grow: as much as it does, in the middle, where it is seen.
 
     Args:
         ratio: to the typical albedo.
-        sure: bool, where it is seen.
+        sure: where it is seen.
         beard: [0, 1] where one grows.
     """
     grown, bare = ((area > 0.7) & sure for area in (beard_area(masks), plain_area(masks)))

@@ -36,8 +36,8 @@ def rim_trust(
     texel_mm = face_texel_mm(*seen.shape)[0]
     # eyes, nostrils and highlights are holes, and rims of glasses and strands of hair are lines: no edges
     disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * round(LINE_MM / 2 / texel_mm) + 1,) * 2)
-    outside = cv2.morphologyEx(np.pad((~seen).to(torch.uint8).numpy(), 1, mode="edge"), cv2.MORPH_OPEN, disc)[1:-1, 1:-1]
-    count, labels = cv2.connectedComponents(outside, connectivity=4)
+    outside = cv2.morphologyEx((~seen).to(torch.uint8).numpy(), cv2.MORPH_OPEN, disc)
+    _, labels = cv2.connectedComponents(outside, connectivity=4)
     touching = np.unique(np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]]))
     outer = np.isin(labels, touching[touching > 0])
     away_mm = texel_mm * cv2.distanceTransform((~outer).astype(np.uint8), cv2.DIST_L2, 5)
