@@ -15,7 +15,7 @@ from relit.models.landmarks import detect_faces, detect_landmarks, mirror_partne
 from relit.observe.glasses import closed_path
 from relit.observe.observe import blur_ratio, head_yaw_rad, observe
 from relit.observe.regions import face_size_px, openings
-from relit.observe.skin_mask import skin_mask
+from relit.observe.skin_mask import random_walk, skin_mask
 from relit.types import Photo
 
 
@@ -282,3 +282,25 @@ def test_openings_cover_eyes_only_when_open():
     for upper, lower in zip((246, 161, 160, 159, 158, 157, 173), (7, 163, 144, 145, 153, 154, 155), strict=True):
         points[upper] = points[lower]
     assert openings(points, 512, 512).sum() < opened
+
+
+def test_a_walk_goes_on_to_an_edge_and_halts_there():
+    features, seeds = np.zeros((20, 80, 3)), np.zeros((20, 80), int)
+    features[:, 30:, 0] = 1.0
+    seeds[:, :20], seeds[:, 60:] = 1, -1
+    probability = random_walk(features, np.full((20, 80), 0.5), seeds)
+    assert probability[:, :30].min() > 0.75
+    assert probability[:, 30:].max() < 0.5
+
+
+def test_a_high_forehead_is_skin_up_to_the_hair():
+    points = seen().landmarks.points_px.numpy()
+    up = 0.16 * (points[10] - points[152])
+    outline = [points[54], *(points[[67, 10, 297]] + up), points[284], points[334], points[105]]
+    painted = astronaut().copy()
+    skin = painted[tuple(points[9].astype(int)[::-1])].tolist()
+    cv2.fillPoly(painted, [np.array(outline).round().astype(np.int32)], skin)
+    mask = skin_mask(photo(painted).linear, seen().landmarks).numpy()
+    at = lambda place: float(mask[int(place[1]), int(place[0])])  # noqa: E731
+    assert at(points[10] + 0.7 * up) > 0.8
+    assert at(points[10] + 1.6 * up) < 0.1

@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from relit.geometry.smoothstep import smoothstep
 from relit.maps.pyramid import weighted_blur
 from relit.maps.unwrap import Unwrapped, diffuse_radiance
 from relit.models.regions import region_masks
@@ -22,6 +23,7 @@ LOCAL = 14  # texels over which the skin's own brightness is followed
 # Log brightness against the skin around, that over the skin's own median, and texels, that still belong to a cover.
 STRANGE, UNUSUAL, REACH = 0.2, 3.5, 34
 NARROW = 5  # texels: skin of the lids that is nowhere as wide is not read
+FADING = 7.0  # texels from a rim of glasses, over which the skin behind them fades in
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,11 @@ def find_bare_skin(seen: Unwrapped) -> BareSkin:
     around_eyes = np.max([masks[name] for name in ("eyelids", "under_eye", "nose")], 0) > 0.05
     around_eyes = cv2.dilate(_u8(around_eyes), np.ones((9, 9))) > 0
     grown |= _cut_off(seen.confidence.numpy() * (1 - _with_margin(grown, around_eyes)) > 0.5, masks["eyelids"])
-    mask = 1 - cv2.GaussianBlur(_with_margin(grown, around_eyes).astype(np.float32), (0, 0), 1.2)
+    refused = _with_margin(grown, around_eyes)
+    away = cv2.distanceTransform(1 - refused, cv2.DIST_L2, 5)
+    below_glasses = np.max([masks[name] for name in ("eyelids", "under_eye")], 0) > 0.05
+    fading = np.where(below_glasses, smoothstep(0.0, FADING, away), 1 - refused).astype(np.float32)
+    mask = cv2.GaussianBlur(fading, (0, 0), 1.2).clip(0, 1)
     return BareSkin(torch.from_numpy(mask), None if hair is None else torch.from_numpy(np.exp(hair) * level))
 
 

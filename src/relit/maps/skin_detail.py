@@ -15,7 +15,7 @@ from relit.maps.pyramid import weighted_blur
 DETAIL_MM = 3.5  # standard deviation of the blur beyond which tone is told from detail
 TAUGHT, MISSING = 0.6, 0.35  # confidence above which skin teaches its detail, and below which it gets some
 LEAST, FADES_MM = 0.5, 25.0  # share of it far from seen skin, and how far it fades to that
-TILE_MM, LEAST_MM = 6.0, 1.5  # between the middles of tiles: as large as there is skin for
+TILE_MM, LEAST_MM = 6.0, 4.0  # between the middles of tiles: as large as there is skin for
 FEWEST = 40  # places, a quarter of a tile apart: fewer make a pattern
 SPREAD_MM = 30.0  # how much farther than the nearest skin that of a tile may come from; far away, as far again
 SHARP = 2.0  # exponent of the weights of the tiles over a point: higher keeps lines and spots whole
@@ -73,6 +73,9 @@ def carried_detail(detail: np.ndarray, sources: np.ndarray, wanted: np.ndarray, 
     tile_mm, places = _places(detail, sources)
     if not len(places):
         return result
+    if tile_mm < TILE_MM:  # a slope that small tiles share would make stripes of their rows
+        broad_mm = DETAIL_MM * tile_mm / TILE_MM
+        detail = detail - weighted_blur(detail, sources.astype(np.float32), broad_mm / face_texel_mm(*sources.shape)[0])
     usual = 1.5 * np.median(np.abs(detail[sources][::7]), 0) + 1e-6
     detail = (OUTLIER * usual * np.tanh(detail / (OUTLIER * usual))).astype(np.float32)
     face_mm = np.array(face_texel_mm(1, 1))  # of the whole layout

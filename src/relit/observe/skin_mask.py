@@ -33,7 +33,8 @@ UPPER, PALER, NEARER = (9, 151, 107, 336, 6, 197), 0.24, 1.0
 # there is an eye, a brow, a beard or a shadow else, up to 0.03 in the first pass and 0.007 in the second over 162 photos
 # without and from 0.05 in four with such hair.
 LIKE_HAIR, VEIL = -2.0, (0.04, 0.02)
-EDGE, PRIOR_WEIGHT = 12.0, 0.03  # of the random walk: how much colour steps hinder it, how much the odds attract it
+HIGH_FOREHEAD = 1.45  # times the height of the landmarks' oval, up to which hair begins
+EDGE, PRIOR_WEIGHT = 40.0, 0.01  # of the random walk: how much colour steps hinder it, how much the odds attract it
 
 
 def skin_mask(linear: Float[Tensor, "H W 3"], landmarks: Landmarks) -> Float[Tensor, "H W"]:
@@ -76,11 +77,13 @@ def segment_face(crop: Float[np.ndarray, "S S 3"], points: Float[np.ndarray, "47
     trust = np.where(region(BEARD), 0.25, 1.0)
     marked = dilated(eyes, 0.045 * size) | dilated(brows, 0.015 * size) | dilated(lips, 0.01 * size)
     trust = cv2.GaussianBlur(np.where(marked, 0.1, trust), (0, 0), 0.008 * size)
-    expected = np.clip(depth / 0.05, -3, 2.7)
+    # above the oval, which ends below many hair lines, forehead is nearly as likely as hair
+    above = _grown(points, 1.0, HIGH_FOREHEAD, side) & (np.arange(side)[:, None] < points[10, 1] + 0.02 * size)
+    expected = np.where(above, -0.5, np.clip(depth / 0.05, -3, 2.7))
     ring = _ring(points, side, size) & ~_skin_like(colour, core) | cover
     taught, probability = core, np.zeros((side, side))
     for least in VEIL:
-        evidence = _odds(colour, texture, taught, ring)
+        evidence = _odds(colour, texture, taught, ring & (probability < 0.5))
         odds = evidence * trust
         attraction = 1 / (1 + np.exp(-odds - expected))
         veil = _large(deep & ~core & (odds < LIKE_HAIR))
@@ -91,7 +94,7 @@ def segment_face(crop: Float[np.ndarray, "S S 3"], points: Float[np.ndarray, "47
             veil, certain = np.zeros_like(veil), bare | deep
         seeds = np.where(certain, 1, np.where(_large(ring & (odds < 0)) | veil, -1, 0))
         seeds[~_grown(points, 1.6, 1.7, side) | cover] = -1
-        probability = _random_walk(colour * [1, 2.5, 2.5], attraction, seeds)
+        probability = random_walk(colour * [1, 2.5, 2.5], attraction, seeds)
         taught = (probability > 0.95) & oval & ~marked & (trust > 0.9) | core
     mask = _one_piece(probability, core) * ~cover
     chin = points[list(OVAL), 1] > points[[61, 291], 1].mean()
@@ -178,7 +181,7 @@ def _histogram(bins: np.ndarray, smooth: float) -> np.ndarray:
     return counts / max(counts.sum(), 1.0)
 
 
-def _random_walk(features: np.ndarray, attraction: np.ndarray, seeds: np.ndarray) -> np.ndarray:
+def random_walk(features: np.ndarray, attraction: np.ndarray, seeds: np.ndarray) -> np.ndarray:
     """[S, S] the probability that a walker from a pixel, hindered by colour steps, ends on skin.
 
     Args:
@@ -199,7 +202,8 @@ def _random_walk(features: np.ndarray, attraction: np.ndarray, seeds: np.ndarray
     diagonal = np.asarray(links.sum(1)).ravel() + to_skin + to_rest
     system = sparse.diags(diagonal) - links
     start = to_skin / (to_skin + to_rest)
-    solution, _ = cg(system, to_skin, x0=start, rtol=1e-3, maxiter=150, M=sparse.diags(1 / diagonal))
+    # tight, because the seeds weigh so much that the start would pass for a solution
+    solution, _ = cg(system, to_skin, x0=start, rtol=1e-7, maxiter=2000, M=sparse.diags(1 / diagonal))
     return np.clip(solution, 0, 1).reshape(seeds.shape)
 
 
