@@ -23,7 +23,7 @@ LOCAL = 14  # texels over which the skin's own brightness is followed
 # Log brightness against the skin around, that over the skin's own median, and texels, that still belong to a cover.
 STRANGE, UNUSUAL, REACH = 0.2, 3.5, 34
 NARROW = 5  # texels: skin of the lids that is nowhere as wide is not read
-FADING = 7.0  # texels from a rim of glasses, over which the skin behind them fades in
+FADING = 7.0  # texels from what covers it, mostly rims of glasses, over which skin of lids and below the eyes fades in
 
 
 @dataclass(frozen=True)
@@ -67,8 +67,8 @@ def find_bare_skin(seen: Unwrapped) -> BareSkin:
     grown |= _cut_off(seen.confidence.numpy() * (1 - _with_margin(grown, around_eyes)) > 0.5, masks["eyelids"])
     refused = _with_margin(grown, around_eyes)
     away = cv2.distanceTransform(1 - refused, cv2.DIST_L2, 5)
-    below_glasses = np.max([masks[name] for name in ("eyelids", "under_eye")], 0) > 0.05
-    fading = np.where(below_glasses, smoothstep(0.0, FADING, away), 1 - refused).astype(np.float32)
+    at_eyes = np.max([masks[name] for name in ("eyelids", "under_eye")], 0) > 0.05
+    fading = np.where(at_eyes, smoothstep(0.0, FADING, away), 1 - refused).astype(np.float32)
     mask = cv2.GaussianBlur(fading, (0, 0), 1.2).clip(0, 1)
     return BareSkin(torch.from_numpy(mask), None if hair is None else torch.from_numpy(np.exp(hair) * level))
 

@@ -33,7 +33,7 @@ UPPER, PALER, NEARER = (9, 151, 107, 336, 6, 197), 0.24, 1.0
 # there is an eye, a brow, a beard or a shadow else, up to 0.03 in the first pass and 0.007 in the second over 162 photos
 # without and from 0.05 in four with such hair.
 LIKE_HAIR, VEIL = -2.0, (0.04, 0.02)
-HIGH_FOREHEAD = 1.45  # times the height of the landmarks' oval, up to which hair begins
+HIGH_FOREHEAD = 1.45  # times the height of the landmarks' oval: where the highest hair lines are
 EDGE, PRIOR_WEIGHT = 40.0, 0.01  # of the random walk: how much colour steps hinder it, how much the odds attract it
 
 
