@@ -19,7 +19,7 @@ from relit.maps import maps as maps_module
 from relit.maps.bare_skin import SIDE, _cut_off, find_bare_skin
 from relit.maps.beard import beard_area, beard_ratio, bearded, plain_area, without_grey
 from relit.maps.complete import complete
-from relit.maps.delight import BRIGHTER, Regions, delight, of_skin_hue
+from relit.maps.delight import BRIGHTER, Regions, delight, of_skin_hue, with_beard
 from relit.maps.folds import _with_hue_around, _wrinkled, calm_face, fold_darkening
 from relit.maps.learned import (
     ANCHOR_HUE,
@@ -29,6 +29,7 @@ from relit.maps.learned import (
     Told,
     dimmed,
     finer_light,
+    over_beard,
     read_light,
     shared_tone,
     with_fitted_hue,
@@ -49,7 +50,9 @@ from relit.render.render import render_fit
 from relit.types import Lighting
 
 SIZE = 384
-EVERYWHERE = Regions(*torch.ones(2, SIZE, SIZE), torch.zeros(SIZE, SIZE), torch.ones(SIZE, SIZE))
+EVERYWHERE = Regions(
+    *torch.ones(2, SIZE, SIZE), torch.zeros(SIZE, SIZE), torch.ones(SIZE, SIZE), torch.zeros(SIZE, SIZE)
+)
 
 
 @lru_cache(maxsize=4)
@@ -398,16 +401,52 @@ def test_a_beard_is_told_by_its_texture():
     masks = region_masks(512, 512)
     rng = np.random.default_rng(0)
     light = torch.from_numpy(rng.normal(0, 0.01, (512, 512)).astype(np.float32))
-    everywhere = torch.ones(512, 512)
+    everywhere, white = torch.ones(512, 512), torch.ones(512, 512, 3)
     jaw = masks["beard"] > 0.01
     folded = light.clone()
     folded[300:304] = -0.5
     told = lambda light, sure=everywhere: bearded(  # noqa: E731
-        Unwrapped(light.exp()[..., None].expand(-1, -1, 3), light, light, sure, sure, sure), masks
+        Unwrapped(light.exp()[..., None].expand(-1, -1, 3), white, 0 * white, sure, sure, sure), masks
     )
     grown = torch.where(jaw, 5 * light, light)
     assert told(grown) == 1 and told(light) == 0 == told(folded)
     assert told(grown, everywhere * ~jaw) == 0
+
+
+def test_a_beard_is_told_by_its_grey_and_a_shadow_on_the_jaw_is_none():
+    masks = region_masks(SIZE, SIZE)
+    jaw = (masks["beard"] > 0.01)[..., None]
+    even, white = torch.ones(SIZE, SIZE), torch.ones(SIZE, SIZE, 3)
+    skin = torch.tensor([0.5, 0.3, 0.2]).expand(SIZE, SIZE, 3)
+    told = lambda radiance: bearded(Unwrapped(radiance, white, 0 * white, even, even, even), masks)  # noqa: E731
+    assert told(torch.where(jaw, torch.tensor([0.6, 0.55, 0.5]), skin)) > 0.99
+    assert told(torch.where(jaw, 0.5 * skin, skin)) < 0.01 and told(skin) < 0.01
+
+
+def test_the_light_on_a_beard_is_that_of_the_skin_beside_it():
+    v = torch.linspace(-1, 1, SIZE)[:, None, None].expand(SIZE, SIZE, 3)
+    even, true = torch.ones(SIZE, SIZE), 0.4 - 0.5 * v  # the light comes from above
+    beard = torch.zeros(SIZE, SIZE)
+    beard[250:330, 100:280] = 1
+    seen = Unwrapped(0 * v, true.exp(), 0 * v, even, even, even)
+    told = true + 0.2 - 0.6 * beard[..., None]  # as a network that takes the hair for shade
+    grown = with_beard(EVERYWHERE._replace(plain=1 - beard), beard)
+    assert (over_beard(told, seen, grown) - (true + 0.2)).abs().max() < 0.05
+    assert torch.equal(over_beard(told, seen, EVERYWHERE), told)
+
+
+def test_single_grey_hairs_at_the_rim_are_not_skin_and_ridges_between_wrinkles_are():
+    v, u = torch.meshgrid(torch.linspace(-1, 1, SIZE), torch.linspace(-1, 1, SIZE), indexing="ij")
+    everywhere, seen = torch.ones(SIZE, SIZE), ((u**2 + v**2).sqrt() < 0.5).float()
+    hair = ((u + 0.48).abs() < 0.004) & (v.abs() < 0.1)
+    inside = (u.abs() < 0.004) & (v.abs() < 0.1)
+    lines = (hair | inside)[..., None]
+    grey = torch.where(lines, torch.tensor([0.4, 0.5, 0.6]), torch.zeros(3))
+    trust = rim_trust(grey, seen, everywhere, everywhere)
+    assert trust[hair].max() < 0.2 and trust[inside].min() > 0.99
+    assert rim_trust(torch.where(lines, torch.tensor(0.5), torch.zeros(3)), seen, everywhere, everywhere)[hair].min() > 0.99
+    wrinkled = grey + 0.4 * torch.sin(v * 2 * math.pi * 12)[..., None]
+    assert rim_trust(wrinkled, seen, everywhere, everywhere)[hair].mean() > trust[hair].mean() + 0.2
 
 
 def test_a_beard_goes_on_where_it_is_not_seen():

@@ -153,11 +153,11 @@ def face_square(observation: Observation, margin: float = 1.7) -> tuple[float, f
 
 
 def crop(linear: Float[Tensor, "H W 3"], box: tuple[float, float, float, float], size: int) -> Float[Tensor, "S S 3"]:
-    """A square part of a picture, resampled with antialiasing; black outside it."""
+    """A square part of a picture, resampled with antialiasing; grey outside it."""
     left, top, right, bottom = (round(value) for value in box)
     height, width = linear.shape[:2]
     pad = max(0, -left, -top, right - width, bottom - height)
-    padded = torch.nn.functional.pad(linear.permute(2, 0, 1)[None], (pad, pad, pad, pad))
+    padded = torch.nn.functional.pad(linear.permute(2, 0, 1)[None], (pad, pad, pad, pad), value=GREY)
     part = padded[..., top + pad : bottom + pad, left + pad : right + pad]
     part = torch.nn.functional.interpolate(part, (size, size), mode="bilinear", antialias=True, align_corners=False)
     return part[0].permute(1, 2, 0)

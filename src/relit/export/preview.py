@@ -138,7 +138,7 @@ def expression_of(weights: dict[str, float]) -> Float[Tensor, "52"]:
 
 
 def photo_tile(seen: Observation, camera: Camera) -> tuple[Float[Tensor, "H W 3"], Camera]:
-    """The photo cut around the face at tile size, and the camera that shows the same."""
+    """The photo cut around the face at tile size, grey where it ends, and the camera that shows the same."""
     rows, columns = seen.photo.linear.shape[:2]
     low, high = seen.landmarks.points_px.amin(0), seen.landmarks.points_px.amax(0)
     height = float(high[1] - low[1]) / FACE_IN_TILE
@@ -151,7 +151,7 @@ def photo_tile(seen: Observation, camera: Camera) -> tuple[Float[Tensor, "H W 3"
     zoom = factor * columns / picture.shape[1]
     # Pixel centres lie at half-integers in relit and at integers in OpenCV.
     matrix = np.array([[zoom, 0, zoom / 2 - 0.5 - left * factor], [0, zoom, zoom / 2 - 0.5 - top * factor]])
-    tile = cv2.warpAffine(picture.numpy(), matrix, TILE_PX, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
+    tile = cv2.warpAffine(picture.numpy(), matrix, TILE_PX, flags=cv2.INTER_LINEAR, borderValue=BACKDROP[:1] * 3)
     return torch.from_numpy(tile), cropped(camera, (left, top, left + width, top + height), TILE_PX)
 
 

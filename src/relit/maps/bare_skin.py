@@ -23,7 +23,7 @@ LOCAL = 14  # texels over which the skin's own brightness is followed
 # Log brightness against the skin around, that over the skin's own median, and texels, that still belong to a cover.
 STRANGE, UNUSUAL, REACH = 0.2, 3.5, 34
 NARROW = 5  # texels: skin of the lids that is nowhere as wide is not read
-FADING = 7.0  # texels from what covers it, mostly rims of glasses, over which skin of lids and below the eyes fades in
+FADING = 4.0  # texels from what covers it, mostly rims of glasses, over which skin of lids and below the eyes fades in
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ HUELESS = (0.03, 0.3)  # share of white in the darkest channel from which the ph
 DROWNED = (0.4, 0.8)  # share of white between no doubt and full doubt
 TEETH_RIM = 0.006  # of the map's width: how near to teeth lips are mixed with them
 GAP = (0.5, 0.9)  # log ratio below the lips' median between no doubt and full doubt
+OF_HAIR = 0.85  # of the colour of beards: how much more of it than of plain skin's cannot be light
 BROAD, FINE = 0.035, 0.012  # of the map's width: scales at which left-over light is told from skin
 
 
@@ -46,17 +47,23 @@ class Regions(NamedTuple):
     """[0, 1] what light is told from skin by, each (H, W)."""
 
     plain: Tensor  # skin of the colour of skin: without lips, brows, beard
-    hued: Tensor  # hue hardly changes over centimetres: plain skin, and in part the beard
+    hued: Tensor  # hue hardly changes over centimetres: plain skin, and in part where beards grow
     lips: Tensor  # teeth look like white there and the gap between them like shadow
     going_on: Tensor  # what is not seen beside it has its tone
+    beard: Tensor  # a beard does grow
 
 
 def regions_of(masks: dict[str, Tensor]) -> Regions:
-    """Of `regions.region_masks`."""
+    """Of `regions.region_masks`, for a face without a beard."""
     without = lambda names: 1 - torch.stack([masks[name] for name in names]).amax(0)  # noqa: E731
     plain = without(MARKED)
     hued = torch.stack([plain, 0.6 * masks["beard"] * (1 - masks["lips"]), 0.4 * masks["eyelids"]]).amax(0)
-    return Regions(plain, hued, masks["lips"], without(DRAWN))
+    return Regions(plain, hued, masks["lips"], without(DRAWN), torch.zeros_like(plain))
+
+
+def with_beard(regions: Regions, beard: Float[Tensor, "H W"]) -> Regions:
+    """The regions of a face on which a beard grows, [0, 1]: the colour of hair is no light."""
+    return regions._replace(hued=torch.maximum(regions.plain, regions.hued * (1 - OF_HAIR * beard)), beard=beard)
 
 
 def delight(
@@ -88,7 +95,7 @@ def delight(
     ratio = (albedo.clamp_min(2e-3) / base.clamp_min(5e-3)).log()
     confidence = seen.confidence * (1 - clipped) * (1 - dark) * (1 - gap(ratio, seen.confidence * lips))
     ratio = of_skin_hue(ratio, confidence, hued)
-    return torch.from_numpy(_without_light(ratio.numpy(), confidence.numpy(), hued.numpy(), kept)), confidence
+    return torch.from_numpy(_without_light(ratio.numpy(), confidence.numpy(), regions, kept)), confidence
 
 
 def of_skin_hue(ratio: Tensor, confidence: Tensor, hued: Tensor) -> Tensor:
@@ -161,9 +168,9 @@ def gap(ratio: Tensor, lips: Tensor) -> Tensor:
     return lips * smoothstep(*GAP, light[certain].median() - light)
 
 
-def _without_light(ratio: np.ndarray, confidence: np.ndarray, hued: np.ndarray, keeps: tuple[Kept, Kept]) -> np.ndarray:
+def _without_light(ratio: np.ndarray, confidence: np.ndarray, regions: Regions, keeps: tuple[Kept, Kept]) -> np.ndarray:
     """The log ratio less its lopsided part and what is not to be kept; detail finer than FINE stays as it is."""
-    width = ratio.shape[1]
+    width, hued, shaved = ratio.shape[1], regions.hued.numpy(), 1 - OF_HAIR * regions.beard.numpy()
     result = ratio
     for scale, strength in ((BROAD, 1.0), (FINE, 0.6)):
         broad = weighted_blur(result, confidence, scale * width)
@@ -179,5 +186,6 @@ def _without_light(ratio: np.ndarray, confidence: np.ndarray, hued: np.ndarray, 
         over = channels.amin(-1, keepdim=True).clamp_min_(0).numpy()  # brighter in every channel: white light on top
         under = np.minimum(light, 0) * hued[..., None]  # folds of the photo's expression
         hue = (broad - light) * hued[..., None]
+        over *= shaved[..., None]
         result = result - (1 - kept.bright) * over - (1 - kept.dark) * under - (1 - kept.hue) * hue
     return result

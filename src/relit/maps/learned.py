@@ -17,7 +17,7 @@ from relit.appearance.colour import srgb_from_linear
 from relit.geometry.mesh import vertex_normals
 from relit.maps.delight import KEPT, Kept, Regions, delight
 from relit.maps.knowledge import FittedLight
-from relit.maps.pyramid import at_size, weighted_blur
+from relit.maps.pyramid import at_size, fill, weighted_blur
 from relit.maps.sighting import Sighting
 from relit.maps.specular import read_factor
 from relit.maps.unwrap import Unwrapped, texels
@@ -39,6 +39,7 @@ LEAST_SEEN, LEAST_SHARE = 0.05, 0.3  # confidence of texels, and share of them i
 DARKEST_FITTED = 0.03  # irradiance: deeper shadow of the fit is not believed
 FITTED_HUE = 0.5  # share of the fitted light in the light's local hue
 FEWEST = 100  # texels that a median needs
+BESIDE = 0.02  # of the layout: scale at which the light on skin goes on over a beard
 FINER = (-0.7, 0.5)  # bounds of the log light that the fit adds within a cell
 
 
@@ -62,7 +63,7 @@ class LearnedLight(FittedLight):
         return cls(shared_tone(told), told)
 
     def ratio(self, index: int, seen: Unwrapped, fit: FaceFit, base: Tensor, regions: Regions) -> tuple[Tensor, Tensor]:
-        return delight(under_light(seen, self.told[index], fit, self.tone), base, regions, self.kept)
+        return delight(under_light(seen, self.told[index], fit, self.tone, regions), base, regions, self.kept)
 
     def specular_factor(self, albedo: Tensor, confidence: Tensor) -> Tensor:
         return read_factor(load_specular(), albedo, confidence)
@@ -148,13 +149,14 @@ def dimmed(fit: FaceFit, tone: Float[Tensor, "3"]) -> FaceFit:
     )
 
 
-def under_light(seen: Unwrapped, told: Told, fit: FaceFit, tone: Float[Tensor, "3"]) -> Unwrapped:
+def under_light(seen: Unwrapped, told: Told, fit: FaceFit, tone: Float[Tensor, "3"], regions: Regions) -> Unwrapped:
     """The unwrapped photo, of any size, under the network's light in place of the fitted one.
 
     Args:
         tone: that the skin is to have, as `shared_tone`.
     """
     light = with_fitted_hue(at_size(told.light, seen.confidence.shape) + finer_light(seen), seen)
+    light = over_beard(light, seen, regions)
     irradiance = math.pi * (light - (tone - told.tone)).exp() / fit.exposure
     return replace(seen, irradiance=irradiance, specular=torch.zeros_like(irradiance))
 
@@ -170,6 +172,24 @@ def with_fitted_hue(light: Float[Tensor, "H W 3"], seen: Unwrapped) -> Float[Ten
     hue = lambda log: log - log.mean(-1, keepdim=True)  # noqa: E731
     change = hue(seen.irradiance.clamp_min(DARKEST_FITTED).log()) - hue(light)
     return light + FITTED_HUE * (change - change[sure].median(0).values)
+
+
+def over_beard(light: Float[Tensor, "H W 3"], seen: Unwrapped, regions: Regions) -> Float[Tensor, "H W 3"]:
+    """The network's log light; on beards the fitted light as far off as the network is on the skin around.
+
+    The network takes much of the colour of a beard for that of the light.
+    """
+    sure = (seen.confidence > 0.5) & (regions.plain > 0.5)
+    if not regions.beard.any() or sure.sum() < FEWEST:
+        return light
+    fitted = seen.irradiance.clamp_min(DARKEST_FITTED).log()
+    square = (SIZE, SIZE)
+    small = lambda plane: at_size(plane, square).numpy()  # noqa: E731
+    weight = small((seen.confidence * regions.plain * (1 - regions.beard))[..., None])[..., 0]
+    off = light - fitted
+    beside = weighted_blur(small(off), weight, BESIDE * SIZE)
+    around = torch.from_numpy(fill(beside, weight, off[sure].median(0).values.numpy(), 0.0))
+    return light + regions.beard[..., None] * (fitted + at_size(around, light.shape[:2]) - light)
 
 
 def finer_light(seen: Unwrapped) -> Float[Tensor, "H W 3"]:

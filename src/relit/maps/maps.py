@@ -9,7 +9,7 @@ from torch import Tensor
 from relit.geometry.smoothstep import smoothstep
 from relit.maps.beard import beard_area, beard_ratio, bearded, plain_area, without_grey
 from relit.maps.complete import complete
-from relit.maps.delight import regions_of
+from relit.maps.delight import regions_of, with_beard
 from relit.maps.folds import calm_face
 from relit.maps.infer import Known, infer_surface
 from relit.maps.knowledge import FITTED_LIGHT, Knowledge
@@ -29,7 +29,6 @@ from relit.types import FaceFit, ReflectanceMaps
 STUBBLE = 0.38  # how far shaved hair takes the scalp from the colour of skin to that of hair
 STUBBLE_MM, STUBBLE_CONTRAST = 0.7, 0.16
 SIDE_MM = (28.0, 42.0)  # from the middle of the face to where it turns to the side
-OF_HAIR = 0.6  # of the colour of beards: how much more of it than of plain skin's cannot be light
 # Texels along an edge at which photos are read: 0.15 mm of skin, finer than portraits are. What larger maps show beyond
 # it is relief, and the shade in its pits.
 PHOTO_SIDE = 2048
@@ -72,9 +71,7 @@ def build_maps(
         seen = unwrap(model, one.observation, one.view, fragments)
         seen.confidence.mul_(at_size(one.bare.mask[..., None], size)[..., 0])
         beard = bearded(seen, masks) * grows
-        # the colour of hair is no light
-        own = regions._replace(hued=torch.maximum(regions.plain, regions.hued * (1 - OF_HAIR * beard)))
-        ratio, trust = knowledge.ratio(index, seen, one.fit, base, own)
+        ratio, trust = knowledge.ratio(index, seen, one.fit, base, with_beard(regions, beard))
         ratios.append(ratio)
         trusts.append(trust * rim_trust(ratio, trust, regions.plain, turning * (1 - beard)))
         beards.append(beard)

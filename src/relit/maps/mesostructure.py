@@ -155,6 +155,10 @@ def _cells(relief, amount, cells, extent_mm, shape, is_pore, seed):
     nu, nv = cells
     step_u, step_v = extent_mm[0] / nu, extent_mm[1] / nv
     radius, depth, footprint = shape
+    drawn = np.empty((nv + 2, nu + 2, 3), np.float32)  # for each cell and a border
+    for j in prange(nv + 2):
+        for i in range(nu + 2):
+            drawn[j, i] = _hash((i - 1) % nu, j - 1, seed)
     for row in prange(rows):
         for column in range(columns):
             if amount[row, column] < 0.02:
@@ -164,13 +168,12 @@ def _cells(relief, amount, cells, extent_mm, shape, is_pore, seed):
             first, second, pick = 1e9, 1e9, 0.0  # squared distances
             for dj in range(-1, 2):
                 for di in range(-1, 2):
-                    wrapped = i + di + (nu if i + di < 0 else -nu if i + di >= nu else 0)
-                    a, b, c = _hash(wrapped, j + dj, seed)
-                    du = (i + di + a - x) * step_u
-                    dv = (j + dj + b - y) * step_v
+                    cell = drawn[j + dj + 1, i + di + 1]
+                    du = (i + di + cell[0] - x) * step_u
+                    dv = (j + dj + cell[1] - y) * step_v
                     distance = du * du + dv * dv
                     if distance < first:
-                        first, second, pick = distance, first, c
+                        first, second, pick = distance, first, cell[2]
                     elif distance < second:
                         second = distance
             if is_pore:

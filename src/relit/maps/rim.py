@@ -8,11 +8,17 @@ from torch import Tensor
 
 from relit.geometry.smoothstep import smoothstep
 from relit.maps.mesostructure import face_texel_mm
-from relit.maps.pyramid import weighted_blur
+from relit.maps.pyramid import blur, weighted_blur
 
 SEEN = 0.5  # confidence of what has a rim
 RIM_MM = (6.0, 22.0)  # from the edge: all rim, and none
 LINE_MM = 9.0  # what is narrower has no rim
+STRAND_MM, BESIDE_MM = 0.25, 2.5  # standard deviations of the blurs whose difference is the width of a strand of hair
+MARGIN_MM = 1.2  # beside a strand, mixed with it
+ENDS_MM = (6.0, 12.0)  # from the edge, over which strands end
+# Log brightness against the skin beside a strand, in units of what lines of plain skin have, ridges between wrinkles too, and
+# the least such unit; log blue over red.
+BRIGHT, LEAST_LINE, GREYER = (2.0, 4.0), 0.03, (0.03, 0.10)
 LOCAL_MM = 2.0  # standard deviation of the blur in which tone is told from moles and lines
 # Between skin and surely none: log brightness below the person's own, log hue off it, and log green above red and blue, which
 # neither skin nor hair has.
@@ -48,4 +54,22 @@ def rim_trust(
     off = (tone - light[..., None]).abs().amax(-1)
     strange = skin * torch.maximum(smoothstep(*DARK, -light), smoothstep(*OFF, off))
     green = smoothstep(*GREEN, tone[..., 1] - torch.maximum(tone[..., 0], tone[..., 2]))
-    return 1 - rim * torch.maximum(strange, green)
+    ends = skin * torch.from_numpy(1 - smoothstep(*ENDS_MM, away_mm))
+    return (1 - rim * torch.maximum(strange, green)) * (1 - ends * _strands(ratio, confidence, certain, texel_mm))
+
+
+def _strands(ratio: Tensor, confidence: Tensor, certain: Tensor, texel_mm: float) -> Tensor:
+    """(H, W) [0, 1] lines brighter and greyer than the skin beside them, with their margin: single grey hairs.
+
+    Args:
+        certain: (H, W, bool) plain skin.
+    """
+    read = (confidence > 0.02).float()
+    plane = torch.stack([ratio.mean(-1), ratio[..., 2] - ratio[..., 0]], -1).numpy()
+    fine = weighted_blur(plane, read.numpy(), STRAND_MM / texel_mm)
+    beside = weighted_blur(plane, (confidence + 1e-3 * read).numpy(), BESIDE_MM / texel_mm)
+    light, blue = torch.from_numpy(fine - beside).unbind(-1)
+    usual = light[certain][::7].abs().median().clamp_min(LEAST_LINE)
+    found = smoothstep(*BRIGHT, light / usual) * smoothstep(*GREYER, blue) * read
+    margin = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * round(MARGIN_MM / texel_mm) + 1,) * 2)
+    return torch.from_numpy(blur(cv2.dilate(found.numpy(), margin), 0.5 * MARGIN_MM / texel_mm))
