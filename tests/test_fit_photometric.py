@@ -7,10 +7,10 @@ import torch
 
 from fixtures_device import OTHERS, other_device
 from relit.appearance.lighting import uniform_lighting
+from relit.fit.crop import crop_picture, face_crop_px
 from relit.fit.landmark_fit import fit_landmarks
 from relit.fit.photometric import PhotometricOptions, fit_photometric
 from relit.fit.terms import gaussian_term, identity_term, landmark_term, pixel_term
-from relit.fit.view import crop_picture, face_crop_px
 from relit.geometry.camera import look_at_face
 from relit.models.head import load_head_model
 from relit.models.identity import identity_prior, load_identity_statistics

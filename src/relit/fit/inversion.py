@@ -20,7 +20,7 @@ from relit.fit import terms
 from relit.fit.light import light_prior
 from relit.fit.minimise import descend
 from relit.fit.other_view import OtherView, draw_other_view
-from relit.fit.view import View, lighting_of, new_view, pose_terms, settle_eyes
+from relit.fit.view import View, lighting_of, link_views, new_view, pose_terms, settle_eyes, ties_term
 from relit.geometry.mesh import vertex_normals
 from relit.models.head import HeadModel, neutral_vertices, posed_vertices
 from relit.models.identity import IdentityPrior, identity_prior, load_identity_statistics
@@ -48,6 +48,7 @@ class InversionOptions:
     coverage: float = 100.0  # skin that the head leaves uncovered
     told: float = 20.0  # distance from the textures at the start, at 72 x 48
     landmark: float = 40.0
+    ties: float = 0.27  # of each tie point
     identity_network: float = 30.0
     other_view: float = 0.0  # the same in a second render, with another expression and pose
     content: float = 10.0
@@ -124,9 +125,10 @@ def invert(
     views = [_view_of(model, o, fit, options) for o, fit in zip(observations, fits, strict=True)]
     people = identity_prior(load_identity_statistics(), tuple(seen.identity_embedding for seen in observations))
     unknowns = _Unknowns(prior, start_latent(prior, start), fits[0].identity.clone(), [torch.zeros(GAINS, 3) for _ in views])
+    links = link_views(model, neutral_vertices(model, fits[0].identity), observations, views)
     generator = torch.Generator().manual_seed(options.seed)
     given = model
-    model, prior, people, views, unknowns, start = moved((model, prior, people, views, unknowns, start), device)
+    model, prior, people, views, links, unknowns, start = moved((model, prior, people, views, links, unknowns, start), device)
     total = options.latent_steps + options.level_steps + options.tuning_steps
     geometry = [(unknowns.identity, RATES["identity"])]
     for view, gain in zip(views, unknowns.gains, strict=True):
@@ -138,7 +140,7 @@ def invert(
         first: list[float] = []
 
         def energy(step: int) -> dict[str, Tensor]:
-            found = _energy(model, people, views, unknowns, start, options, generator)
+            found = _energy(model, people, views, links, unknowns, start, options, generator)
             return found | (_locality(prior, unknowns, options, generator) if tuned else {})
 
         def after(step: int, found: dict[str, Tensor]) -> None:
@@ -216,7 +218,9 @@ def _view_of(model: HeadModel, observation: Observation, fit: FaceFit, options: 
     return view
 
 
-def _energy(model, people: IdentityPrior, views, unknowns: _Unknowns, start: Start, options, generator) -> dict[str, Tensor]:
+def _energy(
+    model, people: IdentityPrior, views, links, unknowns: _Unknowns, start: Start, options, generator
+) -> dict[str, Tensor]:
     prior, levels = unknowns.prior, unknowns.levels()
     codes = made(prior, levels, options.linear)
     textures = decoded(prior, codes)
@@ -226,6 +230,7 @@ def _energy(model, people: IdentityPrior, views, unknowns: _Unknowns, start: Sta
         "latent_prior": options.latent_prior * prior.mapping.normal(levels.mean(0, keepdim=True))[1].sum(),
         "level_prior": options.level_prior * terms.gaussian_term(levels - levels.mean(0)),
         "identity_prior": options.identity_prior * terms.gaussian_term(people.deviation(unknowns.identity)),
+        "ties": options.ties * ties_term(model, shape, views, links),
     }
     parts = []
     for view, gain in zip(views, unknowns.gains, strict=True):

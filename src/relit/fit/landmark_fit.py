@@ -1,12 +1,14 @@
 """Camera, pose, identity, expression and gaze from landmarks alone, for one or several photos of one person."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from relit.fit.minimise import least_squares
+from relit.fit.ties import TiePoints, find_ties, linked
 from relit.geometry.camera import focal_from_35mm, project
 from relit.geometry.mesh import vertex_normals
 from relit.geometry.transforms import rigid, rotation_from_vector
@@ -19,6 +21,7 @@ FLIP = torch.diag(torch.tensor([1.0, -1.0, -1.0], dtype=torch.float64))  # head 
 IRIS = slice(468, 478)
 RIM = 0.4  # cosine to the camera under which an oval landmark is seen as contour
 POSE = 7  # rotation vector (3), shift of the head origin in the picture (2), log scale (px per m), log distance (m)
+OWN = POSE + 52 + 4  # of each photo, after the identity: pose, expression and gaze
 
 
 @dataclass(frozen=True)
@@ -27,6 +30,7 @@ class LandmarkOptions:
 
     identity_trust: float = 0.3  # in landmarks that err alike as if they did not, about the identity
     known_trust: float = 0.4  # in those of which is known how they err together
+    ties_trust: float = 0.7  # in tie points of two photos, whose matches err alike nearby
     expression_sd: float = 0.18  # how far an expression may lie from the detector's blendshape hint
     lid_sd: float = 0.1  # the same for the lids
     rest: float = 0.15  # hints below are how a face looks at rest, not an expression
@@ -87,6 +91,7 @@ def fit_landmarks(
 
     The residuals are landmark distances in pixels over their expected noise and the priors' deviations; oval
     landmarks are compared along the normal of the contour only, with whatever part of the surface forms the contour.
+    Several photos are tied to each other by what their skin shows in common (`relit.fit.ties`).
 
     Args:
         noise: how the detector errs; if None, every landmark by itself.
@@ -98,28 +103,32 @@ def fit_landmarks(
     """
     basis = _basis(model)
     count = len(model.identity_modes)
-    block = POSE + 52 + 4  # of the unknowns: one for each photo, after the identity
     starts = [_initial_pose(basis, obs.landmarks, obs.photo.linear.shape) for obs in observations]
     x = torch.cat([prior.mean.double()] + [start for start, _ in starts])
     frames = [frame for _, frame in starts]
     lower, upper = _bounds(count, len(observations))
 
-    # Pose first; then everything, with little trust; then, for that identity, pose and expression as precisely as seen.
-    for free_identity, trust in ((False, 1.0), *3 * ((True, options.identity_trust),), (False, 1.0)):
+    # Pose first; then everything, with little trust, in the end with what ties several photos to each other; then, for that
+    # identity, pose and expression as precisely as seen.
+    pose, everything = (False, 1.0, False), (True, options.identity_trust, False)
+    with_ties = [(True, options.identity_trust, True)] * (len(observations) > 1)
+    for free_identity, trust, tied in [pose, *3 * [everything], *with_ties, pose]:
+        links = _links(model, observations, x, frames) if tied else []
         contours = [
-            _contour(model, basis, x, count, count + index * block, frames[index], obs)
+            _contour(model, basis, x[:count].float(), _own(x, count, index), frames[index], obs)
             for index, obs in enumerate(observations)
         ]
 
-        def residuals(unknowns: Tensor, contours=contours, trust=trust) -> Tensor:
+        def residuals(unknowns: Tensor, contours=contours, links=links, trust=trust) -> Tensor:
             identity = unknowns[:count]
             parts = [prior.deviation(identity)]
             for index, obs in enumerate(observations):
-                own = unknowns[count + index * block : count + (index + 1) * block]
+                own = _own(unknowns, count, index)
                 measured, expected = _photo_residuals(
                     model, basis, identity, own, frames[index], obs, contours[index], options, noise
                 )
                 parts += [trust * part for part in measured] + expected
+            parts += [options.ties_trust * link(unknowns) for link in links]
             return torch.cat(parts)
 
         still = x[:count].clone()
@@ -127,7 +136,7 @@ def fit_landmarks(
         x = least_squares(residuals, x, lower, upper, steps=12)
 
     identity = x[:count]
-    blocks = [x[count + i * block : count + (i + 1) * block] for i in range(len(observations))]
+    blocks = [_own(x, count, index) for index in range(len(observations))]
     return LandmarkFit(
         identity=identity.float(),
         cameras=tuple(
@@ -136,6 +145,11 @@ def fit_landmarks(
         expressions=tuple(own[POSE : POSE + 52].float() for own in blocks),
         gazes_rad=tuple(own[POSE + 52 :].reshape(2, 2).float() for own in blocks),
     )
+
+
+def _own(unknowns: Tensor, identities: int, photo: int) -> Tensor:
+    """[OWN] those of one photo."""
+    return unknowns[identities + photo * OWN :][:OWN]
 
 
 def _bounds(identities: int, photos: int) -> tuple[Tensor, Tensor]:
@@ -191,7 +205,7 @@ def _initial_pose(basis: _Basis, landmarks: Landmarks, shape) -> tuple[Tensor, _
     height, width = shape[:2]
     unit = float((seen[33, :2] - seen[263, :2]).norm())
     frame = _Frame(rotation, torch.tensor([width / 2, height / 2], dtype=torch.float64), max(unit, 1.0))
-    own = torch.zeros(POSE + 52 + 4, dtype=torch.float64)
+    own = torch.zeros(OWN, dtype=torch.float64)
     own[3:5] = (shift - frame.centre_px) / frame.unit_px
     own[5] = math.log(scale)
     own[POSE : POSE + 52] = landmarks.blendshapes.double() * 0.5
@@ -288,16 +302,13 @@ class _Contour:
     normal: Tensor  # [n, 2] outward
 
 
-def _contour(model, basis, x, count, first, frame, obs) -> _Contour:
+def _contour(model, basis, identity, own, frame, obs) -> _Contour:
     """For every lower oval landmark on the rim of the visible surface, the nearby vertex that lies furthest out.
 
     A landmark that still faces the camera (in front of the near ear of a turned head) is no contour: its embedding
     alone speaks, and so it does for the hairline, which is no silhouette.
     """
-    identity, own = x[:count].float(), x[first : first + POSE + 56]
-    pose = own[:POSE]
-    vertices = neutral_vertices(model, identity)
-    vertices = vertices + (own[POSE : POSE + 52].float() @ model.expression_modes.flatten(1)).view_as(vertices)
+    pose, vertices = own[:POSE], _posed(model, identity, own)
     pixels = _project(vertices.double(), pose, frame)
     facing = _facing(model, vertices, pose, frame)
     oval = model.oval_landmarks
@@ -320,6 +331,47 @@ def _contour(model, basis, x, count, first, frame, obs) -> _Contour:
         target_px=target[keep],
         normal=normal[keep],
     )
+
+
+def _posed(model: HeadModel, identity: Tensor, own: Tensor) -> Tensor:
+    """[V, 3] vertices, single precision, with a photo's expression."""
+    vertices = neutral_vertices(model, identity.float())
+    return vertices + (own[POSE : POSE + 52].float() @ model.expression_modes.flatten(1)).view_as(vertices)
+
+
+def _links(model, observations, x, frames) -> list[Callable[[Tensor], Tensor]]:
+    """For every two photos the deviation of their tie points as a function of all unknowns."""
+    count = len(model.identity_modes)
+    owns = [_own(x, count, index) for index in range(len(observations))]
+    heads = tuple(
+        (_posed(model, x[:count], own), _camera(own[:POSE], frame, obs.photo))
+        for own, frame, obs in zip(owns, frames, observations, strict=True)
+    )
+    return [_link(model, ties, heads, frames) for ties in find_ties(model, observations, heads)]
+
+
+def _link(model, ties: TiePoints, heads, frames) -> Callable[[Tensor], Tensor]:
+    link = linked(model, ties, tuple(heads[index] for index in ties.photos))
+    mean, *modes = (
+        part.double()
+        for part in (
+            neutral_vertices(model, torch.zeros(len(model.identity_modes)))[link.vertex],
+            model.identity_modes[:, link.vertex],
+            model.expression_modes[:, link.vertex],
+        )
+    )
+
+    def deviation(unknowns: Tensor) -> Tensor:
+        identity = unknowns[: len(modes[0])]
+        neutral = mean + torch.einsum("k,kpc->pc", identity, modes[0])
+        pixels = []
+        for index in ties.photos:
+            own = _own(unknowns, len(identity), index)
+            points = neutral + torch.einsum("e,epc->pc", own[POSE : POSE + 52], modes[1])
+            pixels.append(_project(points, own[:POSE], frames[index]))
+        return link.deviation(*pixels).flatten()
+
+    return deviation
 
 
 def _facing(model, vertices, pose, frame) -> Tensor:

@@ -12,7 +12,7 @@ from relit.fit import terms
 from relit.fit.landmark_fit import LandmarkFit
 from relit.fit.light import light_prior, solve_light
 from relit.fit.minimise import descend
-from relit.fit.view import View, lighting_of, new_view, pose_terms, settle_eyes
+from relit.fit.view import View, lighting_of, link_views, new_view, pose_terms, settle_eyes, ties_term
 from relit.geometry.camera import camera_centre, project
 from relit.geometry.mesh import vertex_normals
 from relit.models.head import HeadModel, neutral_vertices, posed_vertices
@@ -34,6 +34,7 @@ class PhotometricOptions:
     pixel: float = 60.0
     coverage: float = 100.0  # skin that the head leaves uncovered
     landmark: float = 40.0
+    ties: float = 0.27  # of each tie point
     identity_network: float = 30.0
     identity_prior: float = 0.7
     expression_prior: float = 0.5
@@ -53,8 +54,9 @@ def fit_photometric(
 ) -> tuple[FaceFit, ...]:
     """One fit per photo, all with one identity and one skin.
 
-    The energy compares colour, landmarks and the recognition network's embedding, and keeps shape, expression, skin and
-    light probable. Occlusion of the light is computed for the shape at the start. Lids follow their landmarks at the end.
+    The energy compares colour, landmarks, the recognition network's embedding and, of several photos, what their skin shows
+    in common (`relit.fit.ties`), and keeps shape, expression, skin and light probable. Occlusion of the
+    light is computed for the shape at the start. Lids follow their landmarks at the end.
 
     Args:
         device: where the descent computes; whatever comes before and after it is on the CPU.
@@ -74,9 +76,10 @@ def fit_photometric(
     ]
     neutral = neutral_vertices(model, identity)
     albedo = _start_skin_and_light(model, skin, neutral, views)
+    links = link_views(model, neutral, observations, views)
     given = model
-    model, skin, prior, network, views, identity, albedo = moved(
-        (model, skin, prior, network, views, identity, albedo), device
+    model, skin, prior, network, views, links, identity, albedo = moved(
+        (model, skin, prior, network, views, links, identity, albedo), device
     )
 
     def energy(step: int) -> dict[str, Tensor]:
@@ -85,6 +88,7 @@ def fit_photometric(
         total: dict[str, Tensor] = {
             "identity_prior": options.identity_prior * terms.gaussian_term(prior.deviation(identity)),
             "albedo_prior": options.albedo_prior * terms.gaussian_term(albedo),
+            "ties": options.ties * ties_term(model, shape, views, links),
         }
         parts = [_view_energy(model, shape, texture, view, network, options) for view in views]
         return total | {name: torch.stack([part[name] for part in parts]).mean() for name in parts[0]}

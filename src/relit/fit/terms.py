@@ -19,8 +19,8 @@ def pixel_term(
     return (distance * weight).sum() / weight.sum().clamp_min(1)
 
 
-def landmark_term(deviation: Float[Tensor, "478 2"], weight: Float[Tensor, "478"]) -> Float[Tensor, ""]:
-    """The weighted mean of half the squared landmark errors in standard deviations, Huber beyond 3 of them."""
+def landmark_term(deviation: Float[Tensor, "n 2"], weight: Float[Tensor, "n"]) -> Float[Tensor, ""]:
+    """The weighted mean of half the squared errors of landmarks or tie points, in standard deviations, Huber beyond 3."""
     distance = (deviation**2).sum(-1).add(1e-12).sqrt()
     huber = torch.where(distance < 3, 0.5 * distance**2, 3 * distance - 4.5)
     return (huber * weight).sum() / weight.sum()

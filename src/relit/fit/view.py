@@ -4,11 +4,12 @@ from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
-from torch.nn.functional import interpolate as resize
 
 from relit.fit import terms
+from relit.fit.crop import crop_picture, face_crop_px
 from relit.fit.eyes import settled_gaze, settled_lids
 from relit.fit.landmark_fit import expression_prior
+from relit.fit.ties import LinkedTies, find_ties, linked
 from relit.geometry.camera import cropped, project
 from relit.geometry.transforms import rigid, rotation_from_vector
 from relit.models.head import HeadModel, landmark_points, neutral_vertices, posed_vertices
@@ -125,6 +126,42 @@ def pose_terms(model: HeadModel, shape: Tensor, view: View) -> dict[str, Tensor]
     }
 
 
+def link_views(
+    model: HeadModel, neutral: Tensor, observations: tuple[Observation, ...], views: list[View]
+) -> tuple[LinkedTies, ...]:
+    """The tie points of every two photos in their crops, linked to the shape (V, 3) as the views now pose it."""
+    posed = [posed_vertices(model, neutral, view.expression, view.gaze_rad) for view in views]
+    whole = tuple((v, view.photo_camera(o)) for v, view, o in zip(posed, views, observations, strict=True))
+
+    def in_crop(points_px: Tensor, index: int) -> Tensor:
+        left, top, right, _ = face_crop_px(observations[index])
+        return (points_px - torch.tensor([left, top])) * (views[index].camera.size_px[0] / (right - left))
+
+    found = []
+    for ties in find_ties(model, observations, whole):
+        one, other = ties.photos
+        cropped_ties = replace(ties, first_px=in_crop(ties.first_px, one), second_px=in_crop(ties.second_px, other))
+        heads = tuple((posed[index], views[index].current_camera()) for index in ties.photos)
+        found.append(linked(model, cropped_ties, heads))
+    return tuple(found)
+
+
+def ties_term(model: HeadModel, shape: Tensor, views: list[View], links: tuple[LinkedTies, ...]) -> Tensor:
+    """How badly the neutral shape (V, 3) in the views' poses meets the tie points, summed over these.
+
+    Half the squared deviations, Huber beyond 3 of them. 0 for one photo.
+    """
+    total = shape.new_zeros(())
+    if not links:
+        return total
+    posed = [posed_vertices(model, shape, view.expression, view.gaze_rad) for view in views]
+    pixels = [project(view.current_camera(), vertices)[:, :2] for view, vertices in zip(views, posed, strict=True)]
+    for link in links:
+        off = link.deviation(*(pixels[index][link.vertex] for index in link.photos))
+        total = total + len(off) * terms.landmark_term(off, torch.ones_like(off[:, 0]))
+    return total
+
+
 def settle_eyes(model: HeadModel, identity: Tensor, views: list[View]) -> None:
     """Turns and opens the eyes of each view, in place, as its landmarks say; the last step of a fit with that identity (K,)."""
     neutral = neutral_vertices(model, identity)
@@ -137,26 +174,3 @@ def settle_eyes(model: HeadModel, identity: Tensor, views: list[View]) -> None:
 def lighting_of(sh: Tensor) -> Lighting:
     """An environment (81, 3) without directional lights."""
     return Lighting(sh=sh, directions=sh.new_zeros(0, 3), irradiance=sh.new_zeros(0, 3))
-
-
-def face_crop_px(observation: Observation, margin: float = 1.5) -> tuple[float, float, float, float]:
-    """The square (left, top, right, bottom) around the landmarks, `margin` times their extent; may leave the photo."""
-    points = observation.landmarks.points_px[:468]
-    low, high = points.min(0).values, points.max(0).values
-    centre, half = (low + high) / 2, float((high - low).max()) * margin / 2
-    return tuple(float(v) for v in (centre[0] - half, centre[1] - half, centre[0] + half, centre[1] + half))
-
-
-def crop_picture(picture: Tensor, box_px: tuple[float, float, float, float], size_px: int) -> Tensor:
-    """[S, S, C] the part of a picture, area-filtered when it shrinks, edge-replicated outside."""
-    height, width = picture.shape[:2]
-    left, top, right, bottom = box_px
-    factor = size_px / (right - left)
-    planes = picture.permute(2, 0, 1)[None]
-    if factor < 1:
-        planes = resize(planes, scale_factor=factor, mode="area" if factor < 0.5 else "bilinear", antialias=False)
-    grid = (torch.arange(size_px) + 0.5) / size_px
-    x = (left + grid * (right - left)) / width * 2 - 1
-    y = (top + grid * (bottom - top)) / height * 2 - 1
-    at = torch.stack(torch.meshgrid(y, x, indexing="ij")[::-1], -1)[None]
-    return torch.nn.functional.grid_sample(planes, at, padding_mode="border", align_corners=False)[0].permute(1, 2, 0)
