@@ -100,7 +100,14 @@ def test_page_tells_what_was_met_and_what_failed():
     met = {line[0]: line[3] for line in bars(records, shapes, issues, cost)}
     assert met["portraits that become an avatar"] == "**no**" and met["landmark residual, visible points"] == "yes"
     assert met["gltf-validator on every GLB"] == "yes"
-    page = results_page(records, shapes, issues, dict.fromkeys(("fit", "ganfit", "fitme"), cost), "told apart")
+    quick = {"observe": 1.0, "landmarks": 4.0, "fit": 30.0, "maps": 14.0, "total": 49.0}
+    costs = dict.fromkeys(("fit", "ganfit", "fitme"), cost) | {
+        "yamaguchi": {**cost, "cold": {**quick, "total": 55.0}, "warm": quick},
+        "command": {"size": "6144x4096", "runs": [{"wall": w, "pictures": 12.0, "peak_rss_gb": 5.0} for w in (95.0, 85.0)]},
+    }
+    page = results_page(records, shapes, issues, costs, "told apart")
+    assert "| yamaguchi, after the fit | 15 | 20.00 | 14.00 | yes |" in page
+    assert "| 83 s | 73 s | yes |" in page and "| 95 s | 85 s | **no** |" in page and "| 5.0 GB |  | yes |" in page
     assert "| ganfit | 60 | 80.00 | 50.00 | yes |" in page
     assert "told apart" in page and "NoFaceFound" in page and "50% less than 2.00 mm" in page and "/" + "work" not in page
 

@@ -1,12 +1,13 @@
 """Laws of occlusion, shading and the whole renders."""
 
 import math
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import pytest
 import torch
 from torch.nn.functional import normalize
 
+from fixtures_head import synthetic_maps
 from relit.appearance.harmonics import BAND, cosine_lobe, diffuse_irradiance, sh_basis, sphere_directions
 from relit.appearance.lighting import LIGHT_NAMES, load_lighting, uniform_lighting
 from relit.geometry.camera import look_at_face, project
@@ -25,7 +26,7 @@ from relit.render.eye_light import at_eye, eye_transfer, lash_shade, posed_eye_c
 from relit.render.lashes import drawn_lashes, lash_colour
 from relit.render.lid_shade import lid_shades, shade_coverage
 from relit.render.occlusion import ambient_occlusion, light_transfer, multiple_bounces
-from relit.render.portrait import render_posed, tonemap_srgb
+from relit.render.portrait import reduced_maps, render_posed, tonemap_srgb
 from relit.render.rasterise import rasterise
 from relit.render.render import render_fit, render_head
 from relit.render.scatter import _profile, scatter
@@ -392,3 +393,15 @@ def test_the_loop_shades_as_the_differentiable_path_does():
     slow = shade(replace(surface, f0=surface.f0.clone().requires_grad_()), light)
     for one, other in zip(fast, slow, strict=True):
         assert torch.allclose(one, other.detach(), rtol=2e-3, atol=1e-4)
+
+
+def test_reduced_maps_are_the_same_skin():
+    maps = replace(synthetic_maps(96, 64), folds=None)
+    assert reduced_maps(maps, 96) is maps
+    small = reduced_maps(maps, 48)
+    assert small.folds is None
+    for field in fields(maps):
+        whole, less = getattr(maps, field.name), getattr(small, field.name)
+        if whole is not None:
+            assert less.shape == (48, 32, *whole.shape[2:])
+            assert torch.allclose(less, whole.view(48, 2, 32, 2, *whole.shape[2:]).mean((1, 3)), atol=1e-5)

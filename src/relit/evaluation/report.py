@@ -10,6 +10,8 @@ from relit.evaluation.shapes import ShapeRecord
 # Individual typology angle: lower bound of each group, degrees (Chardon et al. 1991)
 TYPOLOGY = (("very light", 55), ("light", 41), ("intermediate", 28), ("tan", 10), ("brown", -30), ("dark", -math.inf))
 QUICK_S = {"ganfit": 60, "fitme": 90}  # what one photo may cost, warm, on two cores
+AFTER_FIT_S = {"yamaguchi": 15}  # the same from the fit that all methods share to the head
+LARGEST_S, LARGEST_GB = 90, 8  # what maps of 6144 x 4096 may cost
 
 
 def table(head: list[str], rows: list[list[object]]) -> str:
@@ -77,7 +79,8 @@ def results_page(records: list[dict], shapes: list[ShapeRecord], issues: dict | 
     """The page up to the sets with known truth, as Markdown, without dates, paths or machine names.
 
     Args:
-        costs: what bench/fit.py ("fit"; of the methods in QUICK_S by their names) and bench/render.py ("render") found.
+        costs: what bench/fit.py ("fit"; of the methods in QUICK_S and AFTER_FIT_S by their names), bench/render.py ("render")
+            and bench/command.py ("command") found.
         likeness: a paragraph on how well renders tell persons apart.
     """
     cost = costs["fit"]
@@ -160,13 +163,37 @@ def _cost(cost: dict, costs: dict) -> list[str]:
     rows = [[stage, cold[stage], seconds, f"{seconds / warm['total']:.0%}"] for stage, seconds in warm.items()]
     slower = [[method, bar, *(costs[method][run]["total"] for run in ("cold", "warm"))] for method, bar in QUICK_S.items()]
     met = lambda row: "yes" if row[-1] <= row[1] else "**no**"  # noqa: E731
+    shared = "observe", "landmarks", "fit"
+    after = lambda run: run["total"] - sum(run[stage] for stage in shared)  # noqa: E731
+    slower += [
+        [f"{method}, after the fit", bar, *(after(costs[method][run]) for run in ("cold", "warm"))]
+        for method, bar in AFTER_FIT_S.items()
+    ]
     return [
         "## What does it cost?\n",
         f"`bench/fit.py`, the NASA portrait of scikit-image, {cost['size']} x {cost['size']} maps, two cores; peak memory "
         f"{cost['peak_rss_gb']:.1f} GB. Cold includes loading and compiling.\n",
         table(["stage", "cold s", "warm s", "share"], rows),
-        "The methods that invert a generator, by `bench/fit.py --method`:\n",
+        "Other methods, by `bench/fit.py --method`:\n",
         table(["method", "bar, warm s", "cold s", "warm s", "met"], [[*row, met(row)] for row in slower]),
+        *_largest_cost(costs["command"]),
+    ]
+
+
+def _largest_cost(found: dict) -> list[str]:
+    runs = found["runs"]
+    rows = []
+    for name, seconds in (
+        ("until all maps and the head are written", [run["wall"] - run["pictures"] for run in runs]),
+        ("with the pictures of preview and report", [run["wall"] for run in runs]),
+    ):
+        met = "yes" if max(seconds) <= LARGEST_S else "**no**"
+        rows.append([name, f"<= {LARGEST_S} s", f"{seconds[0]:.0f} s", f"{seconds[-1]:.0f} s", met])
+    peak = max(run["peak_rss_gb"] for run in runs)
+    rows.append(["peak memory", f"<= {LARGEST_GB} GB", f"{peak:.1f} GB", "", "yes" if peak <= LARGEST_GB else "**no**"])
+    return [
+        f"The whole command, `relit fit --size {found['size']}`, by `bench/command.py`:\n",
+        table(["what", "bar", "first run", "again", "met"], rows),
     ]
 
 

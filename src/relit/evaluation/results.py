@@ -25,7 +25,7 @@ from relit.evaluation.harness import Plan, default_folder, evaluate, items_of, r
 from relit.evaluation.identity import SAME_PERSON
 from relit.evaluation.plots import histogram
 from relit.evaluation.portraits import LIGHTS, YAWS_DEG, close_look
-from relit.evaluation.report import QUICK_S, results_page, table
+from relit.evaluation.report import AFTER_FIT_S, QUICK_S, results_page, table
 from relit.evaluation.shapes import measure_shapes
 from relit.evaluation.sheets import contact_sheet, row, save, stack
 from relit.evaluation.testset import open_testset
@@ -259,8 +259,8 @@ def main() -> None:
     if good:
         write_gallery(good, given.out, given.docs)
         write_close_looks(photos, good, given.out, given.docs)
-    costs = {name: _bench(name, given.out) for name in ("fit", "render")}
-    costs |= {method: _bench("fit", given.out, "--method", method) for method in QUICK_S}
+    costs = {name: _bench(name, given.out) for name in ("fit", "render", "command")}
+    costs |= {method: _bench("fit", given.out, "--method", method) for method in (*QUICK_S, *AFTER_FIT_S)}
     by_method = {method: solved(found) for method, found in zip(LIKENED, (records, *others), strict=True) if solved(found)}
     page = results_page(records, shapes, issues, costs, likeness(by_method, given.docs) if good else "")
     with_maps = [method for method in given.judge if method in METHODS]

@@ -1,7 +1,7 @@
 """Pictures that show a result: the photo, the fit over it, and the head in new light, views and expressions."""
 
 import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import cv2
@@ -16,12 +16,13 @@ from relit.geometry.camera import cropped, look_at_face, project
 from relit.geometry.transforms import rotation_from_yaw_pitch
 from relit.models.contours import LEFT_EYE, MOUTH, RIGHT_EYE
 from relit.models.head import ARKIT_NAMES, PARTS, load_head_model, posed_vertices
-from relit.render.portrait import render_head, tonemap_srgb
+from relit.render.portrait import reduced_maps, render_head, tonemap_srgb
 from relit.render.rasterise import interpolate, rasterise
 from relit.types import Camera, Head, Lighting, Observation
 
 TILE_PX = (480, 600)  # width, height: the tiles of the preview
 SMALL_TILE_PX = (336, 420)  # further pictures of the report
+FINEST_PX = 2048  # of the maps that they are drawn with
 PORTRAIT_HEIGHT_M = 0.34  # what a portrait shows of a head, from above the crown to the collar bones
 FACE_IN_TILE = 0.46  # height of the landmarks over the height of a photo tile
 BACKDROP = (0.050, 0.012)  # linear grey in the middle and at the corners
@@ -50,6 +51,7 @@ class Pictures:
 
 def make_pictures(head: Head, observations: tuple[Observation, ...], step=lambda done, total: None) -> Pictures:
     """Everything that preview and report show, rendered; `step(done, total)` is told of each picture."""
+    head = replace(head, maps=reduced_maps(head.maps, FINEST_PX))
     window, studio = load_lighting("window"), load_lighting("studio")
     posed = head.fits[0].expression
     wanted = {

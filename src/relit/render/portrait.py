@@ -1,6 +1,7 @@
 """The final picture of a head: maps, self-shadowing, soft shadows, wet eyes, light below the skin."""
 
 import math
+from dataclasses import fields, replace
 from functools import lru_cache
 
 import cv2
@@ -283,6 +284,16 @@ def _reduced(texture: Tensor, factor: int) -> Tensor:
     rows, columns = (side // factor for side in texture.shape[:2])
     whole = texture[: rows * factor, : columns * factor].numpy()
     return torch.from_numpy(cv2.resize(whole, (columns, rows), interpolation=cv2.INTER_AREA).reshape(rows, columns, -1))
+
+
+def reduced_maps(maps: ReflectanceMaps, largest: int) -> ReflectanceMaps:
+    """The maps averaged over squares of texels until neither side is longer than `largest`: spares many small pictures that."""
+    factor = math.ceil(max(maps.roughness.shape) / largest)
+    given = {field.name: getattr(maps, field.name) for field in fields(maps) if getattr(maps, field.name) is not None}
+    if factor == 1:
+        return maps
+    small = {name: _reduced(texture, factor) for name, texture in given.items()}
+    return replace(maps, **{name: small[name].reshape(*small[name].shape[:2], *given[name].shape[2:]) for name in given})
 
 
 def over(picture: Tensor, background: Tensor) -> Tensor:
