@@ -110,6 +110,16 @@ def test_a_failure_in_the_middle_leaves_nothing(written, tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_two_photos_of_one_head_are_written_and_read_back(written, tmp_path, monkeypatch):
+    head, observations, _ = written
+    monkeypatch.setattr(preview, "render_head", a_disc)
+    two = replace(head, fits=head.fits * 2)  # which share all that belongs to the person
+    avatars.write_avatar(two, observations * 2, tmp_path / "avatar")
+    found = avatars.load_avatar(tmp_path / "avatar")
+    assert len(found.fits) == 2
+    assert all(torch.equal(fit.vertex_offset, head.fits[0].vertex_offset) for fit in found.fits)
+
+
 def test_the_report_needs_no_other_file_and_escapes_names(written):
     page = (written[2] / "report.html").read_text()
     assert len(page) < 6e6

@@ -99,7 +99,8 @@ def head_arrays(head: Head) -> dict[str, Tensor]:
     """The content of `head.safetensors`: the per-vertex arrays, morphs in half-float millimetres."""
     arrays = {"vertices": head.vertices, "morphs_mm": (head.morphs * 1000).half()}
     arrays |= {f"vertex_offset_{index}": fit.vertex_offset for index, fit in enumerate(head.fits)}
-    return {name: array.detach().contiguous() for name, array in arrays.items()}
+    # copies: fits of one person may share their arrays, which the file format refuses
+    return {name: array.detach().clone(memory_format=torch.contiguous_format) for name, array in arrays.items()}
 
 
 def fit_of(record: dict, arrays: dict[str, Tensor], index: int) -> FaceFit:
