@@ -55,6 +55,13 @@ def test_ties_are_places_of_the_skin(photos):
     assert (size < 2).float().mean() > 0.9
 
 
+def test_photos_that_have_nothing_in_common_have_no_ties(photos):
+    model, _, observations, heads = photos
+    noise = torch.rand(observations[1].photo.linear.shape, generator=torch.Generator().manual_seed(7))
+    other = replace(observations[1], photo=replace(observations[1].photo, linear=noise))
+    assert find_ties(model, (observations[0], other), heads) == ()
+
+
 def test_sliding_on_the_skin_costs_nothing_and_leaving_it_does(photos):
     model, _, _, heads = photos
     triangles = model.triangles[(model.part == 0) & (model.face_weight[model.triangles].amin(1) > 0.9)]

@@ -153,10 +153,12 @@ def _matches(photos: tuple[int, int], one: _Sheet, other: _Sheet, most: int) -> 
     places = np.stack([columns[keep], rows[keep]], 1)
     shift = np.array([_shift(one.pattern, other.pattern, int(x), int(y)) for x, y in places]).reshape(-1, 2)
     places, shift = places[np.isfinite(shift[:, 0])], shift[np.isfinite(shift[:, 0])]
-    if len(places) <= NEIGHBOURS:
+    chosen = np.zeros(0, int)
+    if len(places) > NEIGHBOURS:
+        near = cKDTree(places).query(places, NEIGHBOURS + 1)[1][:, 1:]
+        chosen = np.flatnonzero(np.linalg.norm(shift - np.median(shift[near], 1), axis=1) < APART)
+    if len(chosen) <= NEIGHBOURS:  # so few agree by chance
         return TiePoints(photos, torch.zeros(0, 2), torch.zeros(0, 2))
-    near = cKDTree(places).query(places, NEIGHBOURS + 1)[1][:, 1:]
-    chosen = np.flatnonzero(np.linalg.norm(shift - np.median(shift[near], 1), axis=1) < APART)
     if len(chosen) > most:
         chosen = chosen[np.linspace(0, len(chosen) - 1, most).round().astype(int)]
     places, shift = places[chosen], shift[chosen]
