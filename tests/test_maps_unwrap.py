@@ -34,7 +34,7 @@ from relit.maps.learned import (
     shared_tone,
     with_fitted_hue,
 )
-from relit.maps.maps import build_maps, merged
+from relit.maps.maps import build_maps
 from relit.maps.mesostructure import texel_mm
 from relit.maps.rim import rim_trust
 from relit.maps.sighting import sighted
@@ -322,26 +322,6 @@ def test_a_tone_is_that_of_most_photos():
     assert torch.equal(shared_tone((near, far, one)), shared_tone((one, near, far)))
     assert (shared_tone((near, far, one)) - own).abs().max() < 0.03
     assert torch.allclose(shared_tone((one, far)), (own + shared_tone((far,))) / 2, atol=1e-6)  # nobody knows who is wrong
-
-
-def test_of_photos_that_differ_the_one_that_looks_more_like_skin_counts():
-    generator = torch.Generator().manual_seed(0)
-    skin, trust = 0.03 * torch.randn(128, 128, 3, generator=generator), torch.rand(128, 128, generator=generator)
-    trust[:16] = 0
-    alone = merged([skin], [trust])
-    assert torch.equal(alone, skin * (trust**4)[..., None] / (trust**4).clamp_min(1e-8)[..., None])
-    assert torch.allclose(merged([skin, skin], [trust, trust])[trust > 0.1], skin[trust > 0.1], atol=1e-6)  # copies add nothing
-    shadow, sure = skin.clone(), torch.ones(128, 128)
-    shadow[40:80, 40:80] -= 0.7
-    together = merged([skin, shadow], [sure, sure])
-    assert (together - skin)[44:76, 44:76].abs().max() < 0.05
-    assert torch.allclose(merged([shadow, skin], [sure, sure]), together, atol=1e-6)
-    assert torch.allclose(merged([shadow, shadow], [sure, sure]), shadow, atol=1e-6)  # what all photos show is skin
-    unseen = sure.clone()
-    unseen[40:80, 40:80] = 0
-    assert torch.allclose(merged([skin, shadow], [unseen, sure])[44:76, 44:76], shadow[44:76, 44:76], atol=1e-6)
-    blush = (merged([skin, skin + 0.1], [sure, sure]) - skin).mean()
-    assert 0.035 < blush < 0.05  # nearly the mean
 
 
 def test_of_the_fitted_light_only_what_is_finer_than_the_networks_counts():

@@ -10,16 +10,17 @@ from relit.geometry.smoothstep import smoothstep
 from relit.maps.beard import beard_area, beard_ratio, bearded, plain_area, without_grey
 from relit.maps.complete import complete
 from relit.maps.delight import regions_of, with_beard
-from relit.maps.folds import calm_face
+from relit.maps.folds import MOVED_MM, calm_face
 from relit.maps.infer import Known, infer_surface
 from relit.maps.knowledge import FITTED_LIGHT, Knowledge
+from relit.maps.merge import merged
 from relit.maps.mesostructure import PIT_MM, PIT_SHADE
-from relit.maps.pyramid import at_size, blur
+from relit.maps.pyramid import at_size
 from relit.maps.rim import rim_trust
 from relit.maps.sighting import Sighting
 from relit.maps.skin_detail import unseen_detail
 from relit.maps.solid_noise import solid_noise
-from relit.maps.unwrap import texels, unwrap
+from relit.maps.unwrap import Unwrapped, texels, unwrap
 from relit.models.head import HeadModel, neutral_vertices, posed_vertices
 from relit.models.regions import STRIP, region_masks
 from relit.models.skin import load_skin_model, skin_albedo
@@ -32,9 +33,8 @@ SIDE_MM = (28.0, 42.0)  # from the middle of the face to where it turns to the s
 # Texels along an edge at which photos are read: 0.15 mm of skin, finer than portraits are. What larger maps show beyond
 # it is relief, and the shade in its pits.
 PHOTO_SIDE = 2048
-# Log ratio to typical skin, averaged over a part of the map's width, from which a photo is doubted where another shows less:
-# blushes and freckles stay below it, leftover shadows and hair do not.
-UNLIKE, UNLIKE_SCALE = 0.25, 0.006
+SHARPEST_PX = 7.0  # of the photo per millimetre: finer ones show no more in maps of PHOTO_SIDE
+CALM = 0.5  # how much less an expression's folds are liked than calm skin
 
 
 def build_maps(
@@ -66,7 +66,7 @@ def build_maps(
     position_mm = 1000 * interpolate(model.mean, model.triangles, fragments)
     turning = regions.going_on * torch.maximum(smoothstep(*SIDE_MM, position_mm[..., 0].abs()), masks["forehead"])
     grows, strip = beard_area(masks), sum(masks[name] for name in STRIP).clamp(0, 1)
-    ratios, trusts, beards = [], [], []
+    ratios, trusts, beards, liked, moved = [], [], [], [], []
     for index, one in enumerate(sightings):
         seen = unwrap(model, one.observation, one.view, fragments)
         seen.confidence.mul_(at_size(one.bare.mask[..., None], size)[..., 0])
@@ -75,8 +75,11 @@ def build_maps(
         ratios.append(ratio)
         trusts.append(trust * rim_trust(ratio, trust, regions.plain, turning * (1 - beard)))
         beards.append(beard)
+        moved.append(1000 * interpolate(_movement(model, one.fit)[:, None], model.triangles, fragments)[..., 0])
+        liked.append(_clarity(one.fit, seen, regions.plain) * (1 - CALM * smoothstep(*MOVED_MM, moved[-1])))
         step(index + 1, total)
-    ratio, confidence = merged(ratios, trusts), torch.stack(trusts).amax(0)
+    ratio = merged(ratios, trusts, liked, regions.plain)
+    confidence, moved_mm = torch.stack(trusts).amax(0), torch.stack(moved).amax(0)
     own_hue = without_grey(base, masks)
     base, ratio = base * own_hue.exp(), ratio - own_hue
     beard = torch.stack(beards).mean(0)
@@ -86,7 +89,6 @@ def build_maps(
     found = knowledge.completed(base)
     guess = (found.ratio, found.share) if found else None
     ratio = complete(ratio - added, confidence, regions, guess, detail) + added
-    moved_mm = 1000 * interpolate(_movement(model, fits)[:, None], model.triangles, fragments)[..., 0]
     calm = calm_face(ratio, confidence, moved_mm, regions.hued, beard, masks["forehead"])
     albedo = base * (calm.ratio * (1 - strip)[..., None]).exp()
     if hair:
@@ -114,24 +116,6 @@ def build_maps(
     )
 
 
-def merged(ratios: list[Tensor], trusts: list[Tensor]) -> Tensor:
-    """(H, W, 3) one log ratio to the typical skin from those of several photos.
-
-    A sharp preference for the better view, so that two slightly misplaced views do not blur each other; and for the photo
-    that is nearer to typical skin: where photos differ much, the other shows hair, a shadow or a highlight.
-    """
-    scale = UNLIKE_SCALE * ratios[0].shape[1]
-    unlike = [torch.from_numpy(blur(ratio.mean(-1).abs().numpy(), scale)) for ratio in ratios]
-    likely = [(1 + (off / UNLIKE) ** 2) ** -2 for off in unlike]
-    most = torch.stack(likely).amax(0)
-    weighted, weight = torch.zeros_like(ratios[0]), torch.zeros_like(most)
-    for ratio, trust, chance in zip(ratios, trusts, likely, strict=True):
-        preference = trust**4 * (chance / most)
-        weighted += ratio * preference[..., None]
-        weight += preference
-    return weighted / weight.clamp_min(1e-8)[..., None]
-
-
 def _with_pits(albedo: Tensor, displacement_mm: Tensor) -> Tensor:
     """The albedo at the size of the relief, darker in the pits that are too small for its own size."""
     whole = displacement_mm.shape
@@ -151,8 +135,18 @@ def _with_stubble(albedo: Tensor, hair: Tensor, scalp: Tensor, position_mm: Tens
     return result
 
 
-def _movement(model: HeadModel, fits: tuple[FaceFit, ...]) -> Tensor:
-    """(V,) metres, the farthest that an expression of the photos takes each vertex."""
-    neutral = neutral_vertices(model, fits[0].identity, fits[0].vertex_offset)
-    posed = [posed_vertices(model, neutral, fit.expression, torch.zeros(2, 2)) for fit in fits]
-    return torch.stack([(vertices - neutral).norm(dim=-1) for vertices in posed]).amax(0)
+def _movement(model: HeadModel, fit: FaceFit) -> Tensor:
+    """(V,) metres, how far the photo's expression takes each vertex."""
+    neutral = neutral_vertices(model, fit.identity, fit.vertex_offset)
+    return (posed_vertices(model, neutral, fit.expression, torch.zeros(2, 2)) - neutral).norm(dim=-1)
+
+
+def _clarity(fit: FaceFit, seen: Unwrapped, plain: Tensor) -> float:
+    """How well a photo shows fine detail, for photos of one person: by its pixels on skin and by the light that came from it.
+
+    Noise, and light that strays within the lens, count more the less light there is.
+    """
+    metre_px = float(fit.camera.focal_px / fit.camera.camera_from_head[2, 3])
+    sure = (seen.confidence > 0.5) & (plain > 0.5)
+    light = (seen.radiance[sure] * fit.exposure).mean(-1).clamp(0, 1) if sure.any() else torch.zeros(1)
+    return min(1.0, metre_px / 1000 / SHARPEST_PX) * float(light.median())
