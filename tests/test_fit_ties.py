@@ -6,13 +6,17 @@ import numpy as np
 import pytest
 import torch
 
+from fixtures_device import OTHERS, other_device
 from relit.appearance.lighting import uniform_lighting
 from relit.evaluation.geometry import Surface, face_error, similarity_alignment
+from relit.fit import ties as ties_module
 from relit.fit.landmark_fit import LandmarkOptions, fit_landmarks
+from relit.fit.photometric import PhotometricOptions, fit_photometric
 from relit.fit.ties import ERROR_M, MOST, TiePoints, find_ties, linked
 from relit.geometry.camera import look_at_face, project
 from relit.models.head import load_head_model, neutral_vertices
 from relit.models.identity import identity_prior, load_identity_statistics
+from relit.models.skin import load_skin_model
 from relit.render.occlusion import light_transfer
 from relit.render.render import render_fit
 from test_fit_landmarks import SIZE, seen
@@ -55,11 +59,26 @@ def test_ties_are_places_of_the_skin(photos):
     assert (size < 2).float().mean() > 0.9
 
 
-def test_photos_that_have_nothing_in_common_have_no_ties(photos):
+def test_matches_of_which_no_neighbours_agree_are_no_ties(photos, monkeypatch):
     model, _, observations, heads = photos
-    noise = torch.rand(observations[1].photo.linear.shape, generator=torch.Generator().manual_seed(7))
-    other = replace(observations[1], photo=replace(observations[1].photo, linear=noise))
-    assert find_ties(model, (observations[0], other), heads) == ()
+    generator = np.random.default_rng(7)
+    monkeypatch.setattr(ties_module, "_shift", lambda *_: tuple(generator.uniform(-1e4, 1e4, 2)))
+    assert find_ties(model, observations, heads) == ()
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_another_device_finds_what_the_cpu_finds_in_two_photos(photos, name):
+    model, _, observations, _ = photos
+    prior, skin = identity_prior(load_identity_statistics()), load_skin_model()
+    start = fit_landmarks(model, observations, prior)
+    options = PhotometricOptions(size_px=64, steps=3)
+    here = fit_photometric(model, skin, observations, start, prior, options)
+    assert here[0].energies["ties"] > 0
+    with other_device(name) as device:
+        there = fit_photometric(model, skin, observations, start, prior, options, device=device)
+    assert there[1].identity.device.type == "cpu"
+    assert (there[1].identity - here[1].identity).abs().max() < 0.01
+    assert there[1].energies == pytest.approx(here[1].energies, rel=0.01, abs=1e-3)
 
 
 def test_sliding_on_the_skin_costs_nothing_and_leaving_it_does(photos):
