@@ -46,17 +46,19 @@ def merged(
     trust = torch.stack(trusts)
     suits = trust**2 * likely * torch.stack(liked)
     suits[suits.mean((1, 2)).argmax()] *= LEADING
-    best = torch.from_numpy(blur(suits.permute(1, 2, 0).numpy(), REGION * width)).permute(2, 0, 1)
-    best = _shares(best.clamp_min(1e-3) ** SURELY)
+    best = _shares(_blurred(suits, REGION * width).clamp_min(1e-3) ** SURELY)
     average = _shares(trust**4 * likely)
     rest, result = list(ratios), torch.zeros_like(ratios[0])
     for scale, skin in zip(BANDS, (torch.zeros_like(plain), plain), strict=True):
         coarse = [_coarser(one, weight, scale * width) for one, weight in zip(rest, trusts, strict=True)]
-        near = torch.from_numpy(blur(best.permute(1, 2, 0).numpy(), scale / 2 * width)).permute(2, 0, 1).clamp_min(0)
-        share = _shares(near * trust) * (1 - skin) + average * skin
+        share = _shares(_blurred(best, scale / 2 * width).clamp_min(0) * trust) * (1 - skin) + average * skin
         result += sum((a - b) * w[..., None] for a, b, w in zip(rest, coarse, share, strict=True))
         rest = coarse
     return result + sum(one * w[..., None] for one, w in zip(rest, average, strict=True))
+
+
+def _blurred(planes: Tensor, sigma_texels: float) -> Tensor:
+    return torch.from_numpy(blur(planes.permute(1, 2, 0).numpy(), sigma_texels)).permute(2, 0, 1)
 
 
 def _coarser(ratio: Tensor, trust: Tensor, sigma_texels: float) -> Tensor:
